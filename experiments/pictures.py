@@ -1,0 +1,110 @@
+"""Pictures of results, with Pillow alone: faces, drawings, contact sheets."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+GREEN, RED, WHITE = (40, 220, 60), (235, 50, 45), (255, 255, 255)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+  """(H, W, 3) in [-1, 1] -> uint8."""
+  return np.uint8(np.clip((np.asarray(image) + 1) * 127.5, 0, 255))
+
+
+def face(image: np.ndarray, points: np.ndarray, visible: np.ndarray, *,
+         size: int = 224, target: np.ndarray | None = None,
+         caption: str = '') -> Image.Image:
+  """One crop with its landmarks: green visible, red hidden (Fig. 9).
+
+  Args:
+    image: (S, S, 3) uint8.
+    points: (N, 2) pixels of the crop.
+    visible: (N,) bool.
+    size: side of the picture.
+    target: (N, 2) true landmarks, drawn as small white dots beneath.
+    caption: written in a corner.
+
+  Returns:
+    The picture.
+  """
+  picture = Image.fromarray(image).resize((size, size), Image.BICUBIC)
+  pen = ImageDraw.Draw(picture)
+  scale = size / image.shape[0]
+  # An integer coordinate is a pixel centre, in both grids.
+  place = lambda p: (np.asarray(p, float) + 0.5) * scale - 0.5
+  radius = max(1.5, size / 110)
+  dots = [] if target is None else [
+      (p, WHITE, radius * 0.6) for p in place(target)]
+  dots += [(p, GREEN if v else RED, radius)
+           for p, v in zip(place(points), visible)]
+  for (x, y), color, r in dots:
+    if np.isfinite(x) and np.isfinite(y):
+      pen.ellipse((x - r, y - r, x + r, y + r), fill=color)
+  if caption:
+    pen.text((3, 2), caption, fill=WHITE, stroke_width=1, stroke_fill=(0, 0, 0))
+  return picture
+
+
+def drawing(plane: np.ndarray, *, size: int = 224) -> Image.Image:
+  """One visualization V as a grey picture, zero in the middle (Fig. 10)."""
+  plane = np.asarray(plane, np.float32)
+  grey = np.uint8(np.clip(127.5 + 50.0 * plane, 0, 255))
+  return Image.fromarray(grey).resize((size, size), Image.NEAREST).convert('RGB')
+
+
+def sheet(pictures: list[Image.Image], columns: int, *,
+          gap: int = 2) -> Image.Image:
+  """Puts pictures of one size in rows.
+
+  Args:
+    pictures: at least one.
+    columns: pictures a row.
+    gap: pixels between them.
+
+  Returns:
+    The sheet.
+  """
+  width, height = pictures[0].size
+  rows = -(-len(pictures) // columns)
+  page = Image.new('RGB', (columns * (width + gap) - gap,
+                           rows * (height + gap) - gap), (24, 24, 24))
+  for number, picture in enumerate(pictures):
+    row, column = divmod(number, columns)
+    page.paste(picture, (column * (width + gap), row * (height + gap)))
+  return page
+
+
+def curves(metrics: list[dict], path: str) -> bool:
+  """Loss and NME over the steps of a run, as a figure.
+
+  Args:
+    metrics: the lines of metrics.jsonl.
+    path: where the PNG goes.
+
+  Returns:
+    False, with no figure made, if matplotlib is not installed.
+  """
+  try:
+    import matplotlib
+  except ImportError:
+    return False
+  matplotlib.use('Agg')
+  from matplotlib import pyplot as plt
+  train = [line for line in metrics if 'loss' in line]
+  held = [line for line in metrics
+          if 'nme' in line and line.get('split') == 'validation']
+  figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+  left.semilogy([m['step'] for m in train], [m['loss'] for m in train], lw=0.8)
+  left.set(xlabel='step', ylabel='training loss')
+  for block in range(len(held[0]['nme']) if held else 0):
+    right.plot([m['step'] for m in held], [m['nme'][block] for m in held],
+               label=f'block {block + 1}', lw=1)
+  right.set(xlabel='step', ylabel='validation NME, %', yscale='log')
+  if held:
+    right.legend(fontsize=8)
+  for axis in (left, right):
+    axis.grid(alpha=0.3, which='both')
+  figure.tight_layout()
+  figure.savefig(path, dpi=110)
+  plt.close(figure)
+  return True

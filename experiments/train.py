@@ -1,0 +1,315 @@
+"""Trains the network; resumes by itself.
+
+  python -m experiments.train --flagfile=demo.flags
+  python -m experiments.train --flagfile=aflw.flags --data_dir=~/AFLW
+"""
+
+import functools
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+from absl import flags
+import jax
+import numpy as np
+
+from experiments import config as config_lib
+from experiments import data_flags, evaluation, pictures, program
+from pifa_jax import checkpoints, losses, network, optimizer, projection, training
+from pifa_jax.datasets import feed
+
+flags.DEFINE_integer('log_every', 20, 'Steps between printed lines.',
+                     lower_bound=1)
+flags.DEFINE_integer('eval_every', 500, 'Steps between validations.',
+                     lower_bound=1)
+flags.DEFINE_integer('checkpoint_every', 500, 'Steps between checkpoints.',
+                     lower_bound=1)
+flags.DEFINE_integer('picture_every', 1000, 'Steps between pictures of V at '
+                     'every block (Fig. 10); 0 = none.', lower_bound=0)
+flags.DEFINE_integer('max_skipped', 10, 'Steps in a row that may be skipped for '
+                     'a non-finite update before the run stops.', lower_bound=1)
+flags.DEFINE_integer('num_devices', 0, 'Local devices to train on; 0 = all.',
+                     lower_bound=0)
+flags.DEFINE_boolean('fresh', False, 'Start over: put the checkpoints in the '
+                     'work folder aside.')
+flags.DEFINE_boolean('tensorboard', True, 'Write TensorBoard events, if '
+                     'tensorboardX is installed.')
+
+
+class _Stop:
+  """Remembers the first SIGTERM or SIGINT; the second one ends at once."""
+
+  def __init__(self):
+    self.signal = None
+    if threading.current_thread() is threading.main_thread():
+      for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, self._receive)
+
+  def _receive(self, number, frame):
+    del frame
+    if self.signal is not None:
+      os._exit(128 + number)
+    self.signal = number
+
+
+class _Metrics:
+  """metrics.jsonl and TensorBoard: one line an event, none of them twice."""
+
+  def __init__(self, workdir, step, tensorboard):
+    self.path = os.path.join(workdir, 'metrics.jsonl')
+    # A run that was killed had gone on past its last checkpoint; those steps
+    # will be taken, and written, again.
+    self.lines = [line for line in self._read() if line['step'] <= step]
+    with open(self.path + '.tmp', 'w') as file:
+      file.writelines(json.dumps(line) + '\n' for line in self.lines)
+    os.replace(self.path + '.tmp', self.path)
+    self._file = open(self.path, 'a')
+    self._events = None
+    if tensorboard:
+      try:
+        from tensorboardX import SummaryWriter
+        self._events = SummaryWriter(os.path.join(workdir, 'tensorboard'),
+                                     purge_step=step + 1)
+      except ImportError:
+        pass
+
+  def _read(self):
+    if not os.path.exists(self.path):
+      return []
+    lines = []
+    with open(self.path) as file:
+      for line in file:
+        try:
+          lines.append(json.loads(line))
+        except json.JSONDecodeError:  # the last line of a killed run
+          pass
+    return lines
+
+  def write(self, line, **not_reproducible):
+    """Appends a line; what depends on the clock goes to TensorBoard alone."""
+    self.lines.append(line)
+    self._file.write(json.dumps(line) + '\n')
+    self._file.flush()
+    if self._events is None:
+      return
+    prefix = line.get('split', 'train')
+    for name, value in {**line, **not_reproducible}.items():
+      if isinstance(value, list):
+        for block, item in enumerate(value):
+          self._events.add_scalar(f'{prefix}/{name}/block{block + 1}', item,
+                                  line['step'])
+      elif isinstance(value, (int, float)) and name != 'step':
+        self._events.add_scalar(f'{prefix}/{name}', value, line['step'])
+
+  def close(self):
+    self._file.close()
+    if self._events is not None:
+      self._events.close()
+
+
+def main(run: program.Run) -> int:
+  """Trains; returns the exit code."""
+  f = flags.FLAGS
+  devices = jax.local_devices()
+  if f.num_devices > len(devices):
+    raise program.UserError(f'--num_devices={f.num_devices} but there are '
+                            f'{len(devices)}.')
+  devices = devices[:f.num_devices or None]
+  if f.batch_size % len(devices):
+    raise program.UserError(
+        f'batch_size={f.batch_size} does not split over {len(devices)} devices; '
+        f'use a multiple of {len(devices)}.')
+  workdir = run.open(f.workdir, seed=f.seed,
+                     device=f'{len(devices)} x {devices[0].device_kind}')
+  with checkpoints.WorkdirLock(workdir):
+    data = data_flags.open_data(say=_say)
+    config = config_lib.from_flags(
+        landmark_scheme=data.scheme, face_model=f.face_model,
+        face_model_hash=data.face_model_hash, data_hash=data.train.content_hash,
+        rotation_translation_ratio=float(losses.rotation_translation_ratio(
+            data.train.params[:, :8].reshape(-1, 2, 4))))
+    run.note(config=config.to_json(), config_hash=config.hash(),
+             landmark_scheme=data.scheme, num_train=len(data.train_ids),
+             num_validation=len(data.validation_ids), num_test=len(data.test))
+    return _train(run, workdir, config, data, devices)
+
+
+def _train(run, workdir, config, data, devices):
+  f = flags.FLAGS
+  stop = _Stop()
+  net = network.PifaNetwork(config.network, data.model.num_params,
+                            axis_name=training.AXIS)
+  geometry = network.network_geometry(data.model, config.network)
+  landmark_model = projection.landmark_model(data.model, config.landmark_scheme)
+  solver = optimizer.make_optimizer(config.optimizer, config.num_steps)
+  schedule = optimizer.learning_rate_schedule(config.optimizer,
+                                              config.num_steps)
+  state = training.init_state(
+      network.init_variables(net, geometry, config.seed), solver)
+  count = sum(x.size for x in jax.tree.leaves(state.params))
+  _say(f'{config.network.num_blocks} blocks, {count / 1e6:.1f} M weights, '
+       f'{data.model.num_params} face parameters, '
+       f'{geometry.drawn.num_vertices} vertices drawn; '
+       f'{len(data.train_ids)} training, {len(data.validation_ids)} validation '
+       f'and {len(data.test)} test faces; {len(devices)} x '
+       f'{devices[0].device_kind}.')
+  keeper = checkpoints.Checkpointer(os.path.join(workdir, 'checkpoints'))
+  if f.fresh:
+    keeper.put_aside()
+  restored = keeper.restore_latest(state)
+  if restored is None:
+    step = 0
+    print('fresh', flush=True)
+  else:
+    step, state, meta = restored
+    _check_same_run(config, meta['config'])
+    print(f'resumed at step {step}', flush=True)
+
+  evaluator = evaluation.Evaluator(net, geometry, landmark_model,
+                                   jitter=data.jitter_boxes)
+  step_function = training.parallel(functools.partial(
+      training.train_step, network=net, optimizer=solver, loss=config.loss,
+      augment=config.augment, seed=config.seed), devices)
+  metrics = _Metrics(workdir, step, f.tensorboard)
+  started, first_step, saved = time.monotonic(), step, step
+  nme = next((line['nme'][-1] for line in reversed(metrics.lines)
+              if line.get('split') == 'validation'), None)
+
+  def save(step, state):
+    keeper.save(step, state, {'config': config.to_json()},
+                None if nme is None else {'nme': nme})
+
+  code = program.EXIT_OK
+  while step < config.num_steps and code == program.EXIT_OK:
+    ids = data.train_ids[feed.sample_ids(config.seed, step, config.batch_size,
+                                         len(data.train_ids))]
+    rows = feed.rows(data.train, ids)
+    state, result = step_function(
+        state, *training.split_over((rows, ids.astype(np.int32)), len(devices)),
+        geometry, landmark_model)
+    step += 1
+    last = step == config.num_steps
+    if step % f.log_every == 0 or last or step == first_step + 1:
+      # Reading a result waits for the devices: at least every log_every steps
+      # (several host devices deadlock when run far ahead).
+      result = jax.device_get(result)
+      elapsed = time.monotonic() - started
+      if step == first_step + 1:
+        started = time.monotonic()  # compilation is not training speed
+        _say(f'compiled the step in {elapsed:.0f} s')
+        rate = float('nan')
+      else:
+        rate = (step - first_step - 1) * config.batch_size / elapsed
+      _report(metrics, step, result, schedule, config, rate,
+              int(jax.device_get(state.skipped)))
+      if int(jax.device_get(state.skipped_in_row)) >= f.max_skipped:
+        print(f'Step {step}: the update was not finite {f.max_skipped} times in '
+              'a row (loss of the blocks: '
+              f'{_list(result["block_loss"])}); lower --learning_rate or set '
+              '--clip_norm.', file=sys.stderr)
+        code = program.EXIT_NON_FINITE
+    if step % f.eval_every == 0 or last:
+      variables = {'params': state.params, 'batch_stats': state.batch_stats}
+      scores = evaluator.errors(variables, data.train, data.validation_ids)
+      nme = float(100 * scores[-1])
+      metrics.write({'step': step, 'split': 'validation',
+                     'initial_nme': float(100 * scores[0]),
+                     'nme': [float(x) for x in 100 * scores[1:]]})
+      print(f'step {step}  validation NME %  start {100 * scores[0]:.2f}  blocks '
+            f'{_list(100 * scores[1:])}', flush=True)
+    if f.picture_every and (step % f.picture_every == 0 or last):
+      _draw(workdir, step, state, evaluator, data)
+    if stop.signal is not None and code == program.EXIT_OK and not last:
+      code = (program.EXIT_STOPPED if stop.signal == signal.SIGTERM
+              else program.EXIT_INTERRUPTED)
+    if step % f.checkpoint_every == 0 or last or code in (
+        program.EXIT_STOPPED, program.EXIT_INTERRUPTED):
+      save(step, state)
+      saved = step
+  keeper.wait()
+  run.note(last_step=step, last_checkpoint=saved,
+           seconds=round(time.monotonic() - started, 1))
+  if code == program.EXIT_OK:
+    _finish(run, workdir, config, state, evaluator, data, metrics, step)
+  elif code != program.EXIT_NON_FINITE:
+    print(f'stopped at step {step}, saved; the same command goes on.',
+          flush=True)
+  metrics.close()
+  return code
+
+
+def _report(metrics, step, result, schedule, config, rate, skipped):
+  rate_now = float(schedule(step - 1))
+  line = {'step': step, 'loss': float(result['loss']),
+          'block_loss': [float(x) for x in result['block_loss']],
+          'train_nme': [float(x) for x in 100 * result['nme'][1:]],
+          'learning_rate': rate_now, 'grad_norm': float(result['grad_norm']),
+          'skipped': skipped}
+  metrics.write(line, images_per_second=rate)
+  left = (config.num_steps - step) * config.batch_size / rate if rate > 0 else 0
+  print(f'step {step}/{config.num_steps}  loss {line["loss"]:.4g}  blocks '
+        f'{_list(line["block_loss"])}  NME % {_list(line["train_nme"])}  '
+        f'lr {rate_now:.3g}  grad {line["grad_norm"]:.3g}  skipped {skipped}  '
+        f'{rate:.1f} img/s  {left / 60:.1f} min left', flush=True)
+
+
+def _draw(workdir, step, state, evaluator, data):
+  """The drawings V of every block on four validation faces (Fig. 10)."""
+  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+  ids = data.validation_ids[:4]
+  out = evaluator.predict(variables, data.train, ids)
+  if not out['drawings']:
+    return
+  tiles = []
+  for face in range(len(ids)):
+    tiles.append(pictures.face(
+        pictures.to_uint8(out['image'][face]), out['landmarks'][face],
+        out['visible'][face], size=160))
+    tiles += [pictures.drawing(plane[face], size=160)
+              for plane in out['drawings']]
+  folder = os.path.join(workdir, 'drawings')
+  os.makedirs(folder, exist_ok=True)
+  pictures.sheet(tiles, 1 + len(out['drawings'])).save(
+      os.path.join(folder, f'step_{step:07d}.png'))
+
+
+def _finish(run, workdir, config, state, evaluator, data, metrics, step):
+  """Scores the test set and draws the curves and the faces."""
+  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+  out = evaluator.predict(variables, data.test, np.arange(len(data.test)))
+  scores = out['nme'].mean(axis=1)
+  metrics.write({'step': step, 'split': 'test',
+                 'initial_nme': float(100 * scores[0]),
+                 'nme': [float(x) for x in 100 * scores[1:]]})
+  evaluation.save_faces(os.path.join(workdir, 'faces.png'), out, count=24)
+  if not pictures.curves(metrics.lines, os.path.join(workdir, 'curves.png')):
+    _say('matplotlib is not installed: no curves.png.')
+  statement = evaluation.statement(config, data, step)
+  print(evaluation.table(scores, statement), flush=True)
+  run.note(test_nme=[float(x) for x in 100 * scores], statement=statement)
+
+
+def _check_same_run(config, saved):
+  now = config.to_json()
+  if now == saved:
+    return
+  differ = [f'{key}: {saved.get(key)} -> {now[key]}' for key in now
+            if now[key] != saved.get(key)]
+  raise program.UserError(
+      'The checkpoint in the work folder is of another configuration ('
+      + '; '.join(differ) + '); use another --workdir, or --fresh to start over.')
+
+
+def _list(values):
+  return '[' + ' '.join(f'{float(x):.4g}' for x in values) + ']'
+
+
+def _say(text):
+  print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+  program.start(main)

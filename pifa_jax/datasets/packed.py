@@ -1,0 +1,340 @@
+"""Packed crops: the memory-mapped form that training reads.
+
+Every face becomes one uint8 crop of its square box with a margin around it (room
+for box jitter), with its landmarks and target P in pixels of that crop. The
+folder holds plain .npy arrays and dataset.json; a folder is named by the hash of
+all that went into it, so a stale one is never read.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any, Callable, Iterable
+
+import jax
+import numpy as np
+
+from pifa_jax import boxes as box_lib
+from pifa_jax import fitting
+from pifa_jax.datasets.samples import Reject, Sample, decode_image
+from pifa_jax.types import MorphableModel, flatten_params
+
+SCHEMA = 1
+IMAGE_SIZE = 160
+# Jitter moves a box by at most 0.2 of its size and scales it by at most 1.2; at
+# the default 0.1 and 1.1 the margin holds every jittered box whole.
+MARGIN = 1.4
+
+_ARRAYS = ('images', 'landmarks', 'visible', 'params', 'boxes', 'residuals')
+_FIT_BATCH = 32  # larger batches fall out of the cache: BUILD_NOTES.md D-13
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedCrops:
+  """A data set on disk, mapped into memory; M faces.
+
+  Attributes:
+    images: (M, S, S, 3) uint8.
+    landmarks: (M, N, 2) float32, pixels of the packed crop.
+    visible: (M, N) bool.
+    params: (M, 8 + N_I + N_E) float32 target P, pixels of the packed crop.
+    boxes: (M, 4) float32 the provided boxes, pixels of the packed crop.
+    residuals: (M,) float32 of the fit, fraction of the landmarks' size; 0 where
+      P is exact.
+    names: M names.
+    content_hash: of all arrays.
+    meta: what dataset.json holds beside them.
+  """
+
+  images: np.ndarray
+  landmarks: np.ndarray
+  visible: np.ndarray
+  params: np.ndarray
+  boxes: np.ndarray
+  residuals: np.ndarray
+  names: list[str]
+  content_hash: str
+  meta: dict[str, Any]
+
+  def __len__(self) -> int:
+    return len(self.images)
+
+
+def pack_samples(samples: Iterable[Sample], model: MorphableModel, *,
+                 scheme: str) -> tuple[dict[str, Any], list[Reject]]:
+  """Crops the pictures and fits P to the landmarks (Sec. 3.1).
+
+  Args:
+    samples: of a reader.
+    model: whose parameters are fitted.
+    scheme: the landmark scheme of the samples.
+
+  Returns:
+    The arrays and names for `write_packed`, and the samples that could not be
+    used.
+
+  Raises:
+    ValueError: if none can be used.
+  """
+  images, points, visible, boxes, names, rejects = [], [], [], [], [], []
+  for sample in samples:
+    try:
+      picture = decode_image(sample.image_bytes, sample.name)
+    except ValueError as error:
+      rejects.append(Reject(sample.name, str(error)))
+      continue
+    outer = _margin_box(sample.box)
+    if (outer[0] >= picture.shape[1] or outer[1] >= picture.shape[0]
+        or outer[0] + outer[2] <= 0 or outer[1] + outer[3] <= 0):
+      rejects.append(Reject(sample.name, 'the box lies outside the picture'))
+      continue
+    images.append(cut(picture, outer, IMAGE_SIZE))
+    points.append(np.asarray(
+        box_lib.crop_points(sample.landmarks, outer, IMAGE_SIZE), np.float32))
+    visible.append(sample.visible)
+    corner = (sample.box[:2] - outer[:2]) * (IMAGE_SIZE / outer[2]) - 0.5
+    boxes.append(np.concatenate(
+        [corner, sample.box[2:] * (IMAGE_SIZE / outer[2])]).astype(np.float32))
+    names.append(sample.name)
+  if not images:
+    raise ValueError(f'None of the {len(rejects)} samples can be used; the first: '
+                     f'{rejects[0].name}, {rejects[0].reason}.' if rejects else
+                     'The data set holds no samples.')
+  points, visible = np.stack(points), np.stack(visible)
+  params, residuals = fit_all(model, points, visible, scheme)
+  good = np.isfinite(residuals)
+  rejects += [Reject(names[i], 'no face fits its landmarks')
+              for i in np.where(~good)[0]]
+  # Hidden points may be anything; NaN would only invite accidents.
+  points = np.where(visible[..., None], points, 0.0).astype(np.float32)
+  arrays = {'images': np.stack(images)[good], 'landmarks': points[good],
+            'visible': visible[good], 'params': params[good],
+            'boxes': np.stack(boxes)[good], 'residuals': residuals[good],
+            'names': [name for name, g in zip(names, good) if g]}
+  return arrays, rejects
+
+
+def _margin_box(box):
+  square = np.asarray(box_lib.square_box(np.asarray(box, np.float32)))
+  side = square[2] * MARGIN
+  centre = square[:2] + square[2:] / 2
+  return np.array([*(centre - side / 2), side, side], np.float32)
+
+
+def cut(picture: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+  """Cuts a box out of a picture: `boxes.resample_crop` for uint8, in NumPy.
+
+  Args:
+    picture: (H, W, 3) uint8.
+    box: (4,) outer edges; outside the picture is mid-grey.
+    size: pixels a side.
+
+  Returns:
+    (size, size, 3) uint8.
+  """
+  rows = _weights(picture.shape[0], box[1], box[3], size)
+  columns = _weights(picture.shape[1], box[0], box[2], size)
+  # Only the rows and columns that the box touches.
+  r, c = rows.any(axis=0).nonzero()[0], columns.any(axis=0).nonzero()[0]
+  if not len(r) or not len(c):
+    return np.full((size, size, 3), 128, np.uint8)
+  r, c = slice(r[0], r[-1] + 1), slice(c[0], c[-1] + 1)
+  part = picture[r, c].astype(np.float32) - 127.5
+  half = np.tensordot(rows[:, r], part, axes=(1, 0))
+  out = np.tensordot(half, columns[:, c], axes=(1, 1)).transpose(0, 2, 1)
+  return np.uint8(np.clip(np.round(out + 127.5), 0, 255))
+
+
+def _weights(length, start, extent, size):
+  """The matrix of `boxes._resample_matrix`, in NumPy."""
+  step = extent / size
+  source = start + (np.arange(size) + 0.5) * step
+  kernel = lambda grid: np.maximum(
+      0, 1 - np.abs(source[:, None] - grid) / max(step, 1.0))
+  total = kernel(np.arange(-length, 2 * length)).sum(axis=1, keepdims=True)
+  return (kernel(np.arange(length)) / np.maximum(total, 1e-6)).astype(np.float32)
+
+
+def fit_all(model: MorphableModel, points: np.ndarray, visible: np.ndarray,
+            scheme: str) -> tuple[np.ndarray, np.ndarray]:
+  """`fit_landmarks` for many faces.
+
+  Args:
+    model: the 3DMM.
+    points: (M, N, 2).
+    visible: (M, N).
+    scheme: of the points.
+
+  Returns:
+    (M, 8 + N_I + N_E) flat P and (M,) residuals.
+  """
+
+  @jax.jit
+  def fit(points, visible):
+    def one(face):
+      params, residual = fitting.fit_landmarks(model, *face, scheme=scheme)
+      return flatten_params(params), residual
+    return jax.lax.map(one, (points, visible), batch_size=_FIT_BATCH)
+
+  # Padded to a few sizes, so that small and large sets share programs.
+  count = len(points)
+  padded = -(-count // 256) * 256
+  fill = lambda a: np.concatenate([a, np.zeros((padded - count,) + a.shape[1:],
+                                               a.dtype)])
+  params, residuals = jax.device_get(
+      fit(fill(points.astype(np.float32)), fill(visible)))
+  return params[:count], residuals[:count]
+
+
+def choose_scheme(model: MorphableModel, landmarks: np.ndarray,
+                  visible: np.ndarray) -> tuple[str, dict[str, float]]:
+  """The landmark scheme that the labels follow: the one that fits best.
+
+  Releases with the same number of points differ in what the points are.
+
+  Args:
+    model: the 3DMM.
+    landmarks: (n, N, 2) pixels.
+    visible: (n, N).
+
+  Returns:
+    The name, and every candidate's median residual (fraction of the landmarks'
+    size) on up to 128 faces spread over the set.
+
+  Raises:
+    ValueError: if no scheme has N points, or none fits.
+  """
+  count = landmarks.shape[1]
+  names = [name for name, b in model.landmark_schemes.items() if len(b) == count]
+  if not names:
+    have = ', '.join(f'{name} ({len(b)})'
+                     for name, b in sorted(model.landmark_schemes.items()))
+    raise ValueError(
+        f'The data set has {count} landmarks a face but the face model\'s schemes '
+        f'are {have}; give --landmark_scheme a file of {count} vertex ids.')
+  some = np.linspace(0, len(landmarks) - 1, min(128, len(landmarks))).astype(int)
+  residuals = {name: float(np.median(
+      fit_all(model, landmarks[some], visible[some], name)[1]))
+               for name in names}
+  best = min(residuals, key=residuals.get)
+  if not residuals[best] < 0.08:
+    raise ValueError(
+        f'No landmark scheme fits the labels: {residuals} of the face\'s size; '
+        f'give --landmark_scheme a file of {count} vertex ids in their order.')
+  return best, residuals
+
+
+def write_packed(directory: pathlib.Path, arrays: dict[str, Any],
+                 meta: dict[str, Any], rejects: list[Reject] = ()) -> None:
+  """Writes a packed data set, whole or not at all.
+
+  Args:
+    directory: is replaced.
+    arrays: `_ARRAYS` and 'names'.
+    meta: JSON values to keep beside them.
+    rejects: written to rejects.csv; the 20 worst fits go to worst_fits.csv.
+  """
+  directory.parent.mkdir(parents=True, exist_ok=True)
+  temporary = pathlib.Path(tempfile.mkdtemp(prefix=directory.name + '.',
+                                            dir=directory.parent))
+  try:
+    digest = hashlib.sha256()
+    for name in _ARRAYS:
+      array = np.ascontiguousarray(arrays[name])
+      np.save(temporary / f'{name}.npy', array, allow_pickle=False)
+      digest.update(f'{name} {array.dtype} {array.shape} '.encode())
+      digest.update(array.data)
+    names = list(arrays['names'])
+    with open(temporary / 'dataset.json', 'w') as file:
+      json.dump({'schema': SCHEMA, 'content_hash': digest.hexdigest()[:16],
+                 'meta': meta, 'names': names, 'num_rejected': len(rejects)}, file)
+    with open(temporary / 'rejects.csv', 'w', newline='') as file:
+      csv.writer(file).writerows([('name', 'reason')] + [
+          (reject.name, reject.reason) for reject in rejects])
+    worst = np.argsort(-arrays['residuals'])[:20]
+    with open(temporary / 'worst_fits.csv', 'w', newline='') as file:
+      csv.writer(file).writerows([('name', 'residual')] + [
+          (names[i], f'{arrays["residuals"][i]:.5f}') for i in worst])
+    if directory.exists():
+      shutil.rmtree(directory)
+    os.replace(temporary, directory)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def open_packed(directory: pathlib.Path) -> PackedCrops:
+  """Maps a packed data set into memory.
+
+  Raises:
+    ValueError: if the folder is not a whole packed data set.
+  """
+  try:
+    with open(directory / 'dataset.json') as file:
+      info = json.load(file)
+    if info['schema'] != SCHEMA:
+      raise ValueError(f'schema {info["schema"]}, this version reads {SCHEMA}')
+    arrays = {name: np.load(directory / f'{name}.npy', mmap_mode='r',
+                            allow_pickle=False) for name in _ARRAYS}
+    # The small ones are read whole: fancy indexing of a map is slow.
+    arrays = {name: value if name == 'images' else np.array(value)
+              for name, value in arrays.items()}
+    if len({len(value) for value in arrays.values()} | {len(info['names'])}) != 1:
+      raise ValueError('the arrays differ in length')
+    return PackedCrops(names=info['names'], content_hash=info['content_hash'],
+                       meta={**info['meta'], 'num_rejected':
+                             info['num_rejected']}, **arrays)
+  except (OSError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(f'{directory} is not a packed data set ({error}); delete it, '
+                     'it will be made again.') from error
+
+
+def open_or_build(cache_dir: str | pathlib.Path, key: dict[str, Any],
+                  build: Callable[[], tuple[dict[str, Any], list[Reject]]]
+                  ) -> PackedCrops:
+  """Opens the packed form of a data set, making it if it is not there.
+
+  Args:
+    cache_dir: holds one folder a key.
+    key: JSON values that decide the content: data set, split, source, face model
+      hash, scheme. A changed key is another folder.
+    build: gives arrays and rejects.
+
+  Returns:
+    The data set.
+  """
+  key = {**key, 'schema': SCHEMA, 'image_size': IMAGE_SIZE, 'margin': MARGIN}
+  digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+  directory = pathlib.Path(cache_dir).expanduser() / f'packed_{digest[:20]}'
+  if directory.exists():
+    try:
+      return open_packed(directory)
+    except ValueError:
+      pass  # half deleted by hand: made again
+  arrays, rejects = build()
+  write_packed(directory, arrays, key, rejects)
+  return open_packed(directory)
+
+
+def fingerprint(paths: Iterable[pathlib.Path]) -> str:
+  """Identifies files by name, size and time of change, without reading them.
+
+  Args:
+    paths: of the source files; missing ones count as such.
+
+  Returns:
+    16 hex digits.
+  """
+  digest = hashlib.sha256()
+  for path in sorted(paths):
+    try:
+      stat = path.stat()
+      facts = f'{path.name} {stat.st_size} {stat.st_mtime_ns}'
+    except OSError:
+      facts = f'{path.name} missing'
+    digest.update(facts.encode() + b'\n')
+  return digest.hexdigest()[:16]

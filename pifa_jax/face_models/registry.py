@@ -1,0 +1,162 @@
+"""Face models by name or path, their hash, and landmark id files."""
+
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+
+from pifa_jax.face_models import npz_format
+from pifa_jax.face_models import subdivision as subdivision_lib
+from pifa_jax.types import MorphableModel
+
+_ASSETS = pathlib.Path(__file__).parent / 'assets'
+_BUILTIN = 'builtin'
+_BUILTIN_FILE = 'builtin_face.npz'
+_MAX_SUBDIVISION = 2
+
+
+def load_face_model(name_or_path: str | os.PathLike[str] = _BUILTIN, *,
+                    subdivision: int | None = None) -> MorphableModel:
+  """Loads a face model.
+
+  Args:
+    name_or_path: 'builtin' (4,428 vertices, millimetres), 'builtin-1' or
+      'builtin-2' (the same after one or two levels of Loop subdivision: 17,655 and
+      70,521 vertices), or the path of an .npz in our format.
+    subdivision: levels of Loop subdivision, 0 to 2. By default what the name
+      says, 0 for a path.
+
+  Returns:
+    The model: float32 and int32 NumPy arrays, read anew by every call.
+
+  Raises:
+    FileNotFoundError: if it is neither a known name nor a file.
+    ValueError: if the level is out of range or contradicts the name, or the file
+      is not a face model.
+  """
+  name = os.fspath(name_or_path)
+  levels_in_name = None
+  if name == _BUILTIN:
+    path = _ASSETS / _BUILTIN_FILE
+  elif name in _builtin_names():
+    path = _ASSETS / _BUILTIN_FILE
+    levels_in_name = int(name.rsplit('-', 1)[1])
+  else:
+    path = pathlib.Path(name)
+    if not path.is_file():
+      raise FileNotFoundError(
+          f'No face model {name!r}: it is not a file, and the built-in names are '
+          f'{", ".join(repr(n) for n in _builtin_names())}; BUILD_NOTES.md, '
+          '"Getting the models", says how to make others.')
+  levels = subdivision if subdivision is not None else (levels_in_name or 0)
+  if levels not in range(_MAX_SUBDIVISION + 1):
+    raise ValueError(f'subdivision={subdivision} is not 0, 1 or 2; every level '
+                     'has four times the triangles.')
+  if levels_in_name is not None and levels != levels_in_name:
+    raise ValueError(f'subdivision={subdivision} contradicts the name {name!r}; '
+                     'give one of the two.')
+  return subdivision_lib.subdivide(npz_format.load_npz(path), levels=levels)
+
+
+def face_model_hash(model: MorphableModel) -> str:
+  """Identifies a face model in caches: hex SHA-256 of all its arrays.
+
+  Args:
+    model: the 3DMM, NumPy or JAX arrays.
+
+  Returns:
+    64 hex digits; the same for equal arrays, wherever they came from.
+  """
+  arrays = {
+      'mean_shape': np.asarray(model.mean_shape, np.float32),
+      'identity_basis': np.asarray(model.identity_basis, np.float32),
+      'identity_stddev': np.asarray(model.identity_stddev, np.float32),
+      'expression_basis': np.asarray(model.expression_basis, np.float32),
+      'expression_stddev': np.asarray(model.expression_stddev, np.float32),
+      'triangles': np.asarray(model.triangles, np.int32),
+      'mean_normals': np.asarray(model.mean_normals, np.float32),
+      'nose_tip': np.asarray(model.nose_tip, np.int32),
+  }
+  if model.symmetry is not None:
+    arrays['symmetry'] = np.asarray(model.symmetry, np.int32)
+  for prefix, table in (('landmarks', model.landmark_schemes),
+                        ('regions', model.regions)):
+    for name, ids in table.items():
+      arrays[f'{prefix}/{name}'] = np.asarray(ids, np.int32)
+  return npz_format.content_hash(arrays)
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+  """Hex SHA-256 of a file's bytes.
+
+  Args:
+    path: the file.
+
+  Returns:
+    64 hex digits.
+  """
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def load_landmark_ids(path: str | os.PathLike[str], *,
+                      num_vertices: int | None = None) -> np.ndarray:
+  """Reads a landmark scheme, the vector b of Eq. (3), from a text file.
+
+  Args:
+    path: one 0-based vertex id a line; empty lines and what follows a '#' are
+      ignored.
+    num_vertices: if given, ids must be below it.
+
+  Returns:
+    (N,) int32 vertex ids.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if a line is not a vertex id, or there is none.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(
+        f'No landmark file at {path}; make a text file with one 0-based vertex id '
+        'a line.')
+  ids = []
+  for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    text = line.split('#', 1)[0].strip()
+    if not text:
+      continue
+    if not (text.isascii() and text.isdigit()):
+      raise ValueError(f'{path}, line {number}: {text!r} is not a vertex id; write '
+                       'one 0-based whole number a line.')
+    if int(text) >= (2**31 if num_vertices is None else num_vertices):
+      raise ValueError(
+          f'{path}, line {number}: vertex {text} is not in the model, whose '
+          f'largest id is {(2**31 if num_vertices is None else num_vertices) - 1}; '
+          'ids are 0-based.')
+    ids.append(int(text))
+  if not ids:
+    raise ValueError(f'{path} has no vertex id; write one a line.')
+  return np.asarray(ids, np.int32)
+
+
+def builtin_expression_units() -> dict[str, np.ndarray]:
+  """Expression coefficients of single facial actions of the built-in model.
+
+  Independent normal coefficients are the model's prior, but not every draw is a
+  face that people make: half of all draws would press the closed jaws into each
+  other. Weighted sums (0 to 1) of a few of these actions are natural, and
+  synthetic data is made of them.
+
+  Returns:
+    name ('jawOpen', 'eyeBlinkLeft', ...; Left is the subject's left) ->
+    (N_E,) float32 coefficients.
+  """
+  extras = npz_format.load_extras(_ASSETS / _BUILTIN_FILE)
+  return dict(zip(extras['expression_unit_names'].tolist(),
+                  extras['expression_unit_coeffs'].astype(np.float32)))
+
+
+def _builtin_names() -> list[str]:
+  return [_BUILTIN] + [f'{_BUILTIN}-{level}'
+                       for level in range(1, _MAX_SUBDIVISION + 1)]
