@@ -127,6 +127,21 @@ def table(scores: np.ndarray, line: str) -> str:
   return f'{head}\n{row}\n{paper}   (Table 3: AFLW, 1,299 images)\n{line}'
 
 
+def face_tiles(out: dict, chosen: np.ndarray) -> list:
+  """Pictures of the chosen test faces, captioned with their NME in percent.
+
+  Args:
+    out: of `Evaluator.predict`.
+    chosen: indices.
+
+  Returns:
+    Pillow images.
+  """
+  return [pictures.face(
+      pictures.to_uint8(out['image'][i]), out['landmarks'][i], out['visible'][i],
+      caption=f'{100 * out["nme"][-1, i]:.1f}') for i in chosen]
+
+
 def save_faces(path: str, out: dict, count: int) -> None:
   """Draws test faces, evenly spread over the set, with their landmarks.
 
@@ -137,7 +152,4 @@ def save_faces(path: str, out: dict, count: int) -> None:
   """
   total = len(out['image'])
   chosen = np.linspace(0, total - 1, min(count, total)).astype(int)
-  tiles = [pictures.face(
-      pictures.to_uint8(out['image'][i]), out['landmarks'][i], out['visible'][i],
-      caption=f'{100 * out["nme"][-1, i]:.1f}') for i in chosen]
-  pictures.sheet(tiles, 6).save(path)
+  pictures.sheet(face_tiles(out, chosen), 6).save(path)

@@ -101,7 +101,8 @@ class _Metrics:
         for block, item in enumerate(value):
           self._events.add_scalar(f'{prefix}/{name}/block{block + 1}', item,
                                   line['step'])
-      elif isinstance(value, (int, float)) and name != 'step':
+      elif isinstance(value, (int, float)) and name != 'step' and (
+          value == value):  # there is no speed yet at the first step
         self._events.add_scalar(f'{prefix}/{name}', value, line['step'])
 
   def close(self):
@@ -249,11 +250,12 @@ def _report(metrics, step, result, schedule, config, rate, skipped):
           'learning_rate': rate_now, 'grad_norm': float(result['grad_norm']),
           'skipped': skipped}
   metrics.write(line, images_per_second=rate)
-  left = (config.num_steps - step) * config.batch_size / rate if rate > 0 else 0
+  left = (config.num_steps - step) * config.batch_size / rate / 60
+  speed = f'{rate:.1f} img/s  {left:.1f} min left' if rate > 0 else ''
   print(f'step {step}/{config.num_steps}  loss {line["loss"]:.4g}  blocks '
         f'{_list(line["block_loss"])}  NME % {_list(line["train_nme"])}  '
         f'lr {rate_now:.3g}  grad {line["grad_norm"]:.3g}  skipped {skipped}  '
-        f'{rate:.1f} img/s  {left / 60:.1f} min left', flush=True)
+        f'{speed}', flush=True)
 
 
 def _draw(workdir, step, state, evaluator, data):

@@ -7,6 +7,8 @@
 Everything counts from 1, as in Matlab.
 """
 
+import collections.abc
+from collections.abc import Sequence
 import dataclasses
 import pathlib
 
@@ -17,7 +19,9 @@ from pifa_jax.datasets.samples import Reject, Sample
 _KEYS = {'train': ('bboxesTr', 'phisTr', 'TrainImages'),
          'test': ('bboxesT', 'phisT', 'TestImages')}
 
-_HOW_TO_GET = (
+_FARTHEST = 100_000  # pixels; no photograph is as wide
+
+HOW_TO_GET = (
     "the folder must hold BoundingBox.mat, Landmark.mat, TrainImages/ and "
     "TestImages/ as in Jourabloo and Liu's release of the 3,901 + 1,299 faces; the "
     'photographs come from AFLW, which TU Graz gives to researchers on request. '
@@ -30,14 +34,31 @@ class AflwSplit:
   """One split.
 
   Attributes:
-    samples: usable rows, in the order of the files.
+    samples: usable rows, in the order of the files; a file is read when its
+      sample is asked for.
     rejects: the others, with reasons.
     notes: sentences for the user: what was decided from the data.
   """
 
-  samples: list[Sample]
+  samples: Sequence[Sample]
   rejects: list[Reject]
   notes: list[str]
+
+
+class _LazySamples(collections.abc.Sequence):
+  """Samples whose bytes are read at every access: the set may exceed memory."""
+
+  def __init__(self, rows):
+    self._rows = rows
+
+  def __len__(self):
+    return len(self._rows)
+
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return _LazySamples(self._rows[index])
+    path, name, points, visible, box = self._rows[index]
+    return Sample(name, path.read_bytes(), points, visible, box)
 
 
 def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> AflwSplit:
@@ -45,6 +66,9 @@ def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> AflwSplit:
 
   A Matlab box (x, y, w, h) covers w x h pixels from pixel (x, y) on, counted
   from 1: its outer edges start at (x - 1.5, y - 1.5) in 0-based coordinates.
+
+  Labels and boxes are judged here; pictures that cannot be decoded, or do not
+  meet their box, when they are packed.
 
   Args:
     data_dir: the release folder.
@@ -59,23 +83,24 @@ def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> AflwSplit:
   """
   boxes, labels, files = read_tables(data_dir, split)
   landmarks, visible, notes = split_labels(labels)
-  samples, rejects = [], []
-  for row, (box, points, seen, path) in enumerate(
-      zip(boxes, landmarks, visible, files)):
-    del row
+  rows, rejects = [], []
+  for box, points, seen, path in zip(boxes, landmarks, visible, files):
     name = f'{path.parent.name}/{path.name}'
-    reason = _problem(box, points, seen)
-    if reason is None:
-      try:
-        data = path.read_bytes()
-      except OSError as error:
-        reason = f'cannot be read ({error.strerror})'
+    reason = _problem(box, points, seen) or _unreadable(path)
     if reason is not None:
       rejects.append(Reject(name, reason))
-      continue
-    samples.append(Sample(name, data, points.astype(np.float32), seen,
-                          box.astype(np.float32)))
-  return AflwSplit(samples, rejects, notes)
+    else:
+      rows.append((path, name, points.astype(np.float32), seen,
+                   box.astype(np.float32)))
+  return AflwSplit(_LazySamples(rows), rejects, notes)
+
+
+def _unreadable(path):
+  try:
+    with open(path, 'rb'):
+      return None
+  except OSError as error:
+    return f'the file cannot be read ({error.strerror})'
 
 
 def read_tables(data_dir: str | pathlib.Path | None, split: str
@@ -88,12 +113,12 @@ def read_tables(data_dir: str | pathlib.Path | None, split: str
   if split not in _KEYS:
     raise ValueError(f'split={split!r}; AFLW has train and test.')
   if not data_dir:
-    raise FileNotFoundError(f'No --data_dir was given: {_HOW_TO_GET}')
+    raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET}')
   root = pathlib.Path(data_dir).expanduser()
   box_key, label_key, folder = _KEYS[split]
   for name in ('BoundingBox.mat', 'Landmark.mat', folder):
     if not (root / name).exists():
-      raise FileNotFoundError(f'There is no {root / name}: {_HOW_TO_GET}')
+      raise FileNotFoundError(f'There is no {root / name}: {HOW_TO_GET}')
   boxes = _read_mat(root / 'BoundingBox.mat', box_key)
   labels = _read_mat(root / 'Landmark.mat', label_key)
   if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -108,6 +133,12 @@ def read_tables(data_dir: str | pathlib.Path | None, split: str
                      'one release.')
   listed = {path.stem: path for path in sorted((root / folder).iterdir())
             if path.suffix.lower() in ('.jpg', '.jpeg', '.png')}
+  beyond = [path.name for stem, path in listed.items()
+            if stem.isascii() and stem.isdigit() and int(stem) > len(boxes)]
+  if beyond:
+    raise ValueError(f'{root / folder} holds {beyond[0]} but {box_key} has only '
+                     f'{len(boxes)} rows; pictures and tables are not of one '
+                     'release.')
   files = [listed.get(str(n), root / folder / f'{n}.jpg')
            for n in range(1, len(boxes) + 1)]
   boxes = np.concatenate([boxes[:, :2] - 1.5, boxes[:, 2:]], axis=1)
@@ -129,8 +160,9 @@ def _read_mat(path, key):
     raise ValueError(f'{path} has no variable {key!r}; it is not the release\'s '
                      'file.')
   value = content[key]
-  if value.dtype.kind not in 'fiu':
-    raise ValueError(f'{path}: {key!r} holds {value.dtype}, not numbers.')
+  if not isinstance(value, np.ndarray) or value.dtype.kind not in 'fiu':
+    raise ValueError(f'{path}: {key!r} is not a table of real numbers; it is not '
+                     "the release's file.")
   return value.astype(np.float64)
 
 
@@ -139,41 +171,77 @@ def split_labels(labels: np.ndarray
   """Rows of labels -> 0-based points and their visibility.
 
   The release does not say whether v = 1 means visible or hidden, so the data
-  decide: a hidden landmark often has no position, (0, 0); if none is without, the
-  rarer value is taken as hidden, because in a balanced set of poses most
-  landmarks of a face are visible. If all v are equal, all are visible.
+  decide, by the first of these that tells the two values apart:
+  1. hidden landmarks have no position: (0, 0), (-1, -1) or NaN;
+  2. hidden landmarks crowd: those on the self-occluded side of a turned face are
+     nearer to their neighbours than the same landmarks of other faces;
+  3. most landmarks are visible.
+  If all v are equal, all landmarks with a position are visible.
 
   Args:
-    labels: (n, 3N).
+    labels: (n, 3N), 1-based.
 
   Returns:
     (n, N, 2) points, (n, N) bool visible, and sentences that state the decision.
   """
   count = labels.shape[1] // 3
   x, y, v = (labels[:, i * count:(i + 1) * count] for i in range(3))
-  missing = ~np.isfinite(x) | ~np.isfinite(y) | ((x == 0) & (y == 0))
-  known = v[np.isfinite(v)]
-  values = np.unique(known)
-  if len(values) <= 1:
-    visible = np.ones(v.shape, bool)
-    note = f'Visibility: every v is {values[0] if len(values) else "NaN"}; all ' \
-           'landmarks with a position count as visible.'
-  else:
-    on = v > (values[0] + values[-1]) / 2
-    share_on = np.mean(missing[on]) if on.any() else 0.0
-    share_off = np.mean(missing[~on]) if (~on).any() else 0.0
-    if share_on != share_off:
-      one_is_visible = share_on < share_off
-      why = (f'{100 * share_on:.1f} % of those with the larger v lack a position, '
-             f'{100 * share_off:.1f} % of the others')
-    else:
-      one_is_visible = np.mean(on) >= 0.5
-      why = f'{100 * np.mean(on):.1f} % have the larger v'
-    visible = on if one_is_visible else ~on
-    note = (f'Visibility: the {"larger" if one_is_visible else "smaller"} v means '
-            f'visible ({why}).')
+  missing = ~np.isfinite(x) | ~np.isfinite(y) | (
+      (x == y) & ((x == 0) | (x == -1)))
   points = np.stack([x, y], axis=-1) - 1.0
-  return points, visible & ~missing, [note]
+  values = np.unique(v[np.isfinite(v)])
+  if len(values) <= 1:
+    note = (f'Visibility: every v is {values[0]:g}; ' if len(values) else
+            'Visibility: no v is a number; ')
+    return points, ~missing, [note + 'all landmarks with a position count as '
+                              'visible.']
+  large = v > (values[0] + values[-1]) / 2
+  small = np.isfinite(v) & ~large
+  lacking = np.mean(missing[large]), np.mean(missing[small])
+  crowding = _crowding(points, large & ~missing, small & ~missing)
+  if lacking[0] != lacking[1]:
+    large_is_visible = lacking[0] < lacking[1]
+    why = (f'{100 * lacking[0]:.1f} % of the landmarks with the larger v have no '
+           f'position, {100 * lacking[1]:.1f} % of the others')
+  elif abs(np.log(crowding)) > 0.05:
+    large_is_visible = crowding > 1
+    why = (f'landmarks with the larger v are {crowding:.2f} times as far from '
+           'their neighbours as with the smaller')
+  else:
+    large_is_visible = large.sum() >= small.sum()
+    why = f'{100 * large.sum() / v.size:.1f} % have the larger v'
+  visible = (large if large_is_visible else small) & ~missing
+  return points, visible, [
+      f'Visibility: the {"larger" if large_is_visible else "smaller"} v means '
+      f'visible ({why}).']
+
+
+def _crowding(points, large, small):
+  """Distance to the nearest landmark where v is large over where it is small.
+
+  Every landmark is compared with itself in other faces, as some lie closer
+  together than others. 1 where there is nothing to compare.
+  """
+  known = large | small
+  ratios = []
+  distance = np.full(known.shape, np.nan)
+  for row, (face, some) in enumerate(zip(points, known)):
+    if some.sum() < 4:
+      continue
+    face = face[some]
+    gaps = np.linalg.norm(face[:, None] - face, axis=-1)
+    size = gaps.max()
+    np.fill_diagonal(gaps, np.inf)
+    if size > 0:
+      distance[row, some] = gaps.min(axis=1) / size
+  for column in range(known.shape[1]):
+    with_large = distance[large[:, column], column]
+    with_small = distance[small[:, column], column]
+    if min(np.isfinite(with_large).sum(), np.isfinite(with_small).sum()) >= 5:
+      pair = np.nanmean(with_large), np.nanmean(with_small)
+      if min(pair) > 0:
+        ratios.append(np.log(pair[0] / pair[1]))
+  return float(np.exp(np.median(ratios))) if ratios else 1.0
 
 
 def _problem(box, points, visible):
@@ -183,8 +251,8 @@ def _problem(box, points, visible):
     return f'the box is {box[2]:g} x {box[3]:g}'
   if visible.sum() < 4:
     return f'only {visible.sum()} landmarks are labelled; 4 are needed'
-  if not np.all(np.isfinite(points[visible])):
-    return 'a visible landmark is not finite'
+  if max(np.abs(points[visible]).max(), np.abs(box).max()) > _FARTHEST:
+    return f'a coordinate is beyond {_FARTHEST} pixels'
   centre, size = box[:2] + box[2:] / 2, np.sqrt(box[2] * box[3])
   if np.min(np.abs(points[visible] - centre).max(axis=1)) > 2 * size:
     return 'the box is nowhere near the landmarks'

@@ -66,13 +66,17 @@ class PackedCrops:
 
 
 def pack_samples(samples: Iterable[Sample], model: MorphableModel, *,
-                 scheme: str) -> tuple[dict[str, Any], list[Reject]]:
+                 scheme: str, image_size: int = IMAGE_SIZE,
+                 margin: float = MARGIN
+                 ) -> tuple[dict[str, Any], list[Reject]]:
   """Crops the pictures and fits P to the landmarks (Sec. 3.1).
 
   Args:
     samples: of a reader.
     model: whose parameters are fitted.
     scheme: the landmark scheme of the samples.
+    image_size: pixels a side of the crops.
+    margin: side of a crop over side of the square box.
 
   Returns:
     The arrays and names for `write_packed`, and the samples that could not be
@@ -88,18 +92,19 @@ def pack_samples(samples: Iterable[Sample], model: MorphableModel, *,
     except ValueError as error:
       rejects.append(Reject(sample.name, str(error)))
       continue
-    outer = _margin_box(sample.box)
-    if (outer[0] >= picture.shape[1] or outer[1] >= picture.shape[0]
-        or outer[0] + outer[2] <= 0 or outer[1] + outer[3] <= 0):
-      rejects.append(Reject(sample.name, 'the box lies outside the picture'))
+    if not _touches(sample.box, picture):
+      rejects.append(Reject(
+          sample.name, 'the box lies outside the picture, which has '
+          f'{picture.shape[1]} x {picture.shape[0]} pixels'))
       continue
-    images.append(cut(picture, outer, IMAGE_SIZE))
+    outer = _margin_box(sample.box, margin)
+    images.append(cut(picture, outer, image_size))
     points.append(np.asarray(
-        box_lib.crop_points(sample.landmarks, outer, IMAGE_SIZE), np.float32))
+        box_lib.crop_points(sample.landmarks, outer, image_size), np.float32))
     visible.append(sample.visible)
-    corner = (sample.box[:2] - outer[:2]) * (IMAGE_SIZE / outer[2]) - 0.5
+    corner = (sample.box[:2] - outer[:2]) * (image_size / outer[2]) - 0.5
     boxes.append(np.concatenate(
-        [corner, sample.box[2:] * (IMAGE_SIZE / outer[2])]).astype(np.float32))
+        [corner, sample.box[2:] * (image_size / outer[2])]).astype(np.float32))
     names.append(sample.name)
   if not images:
     raise ValueError(f'None of the {len(rejects)} samples can be used; the first: '
@@ -108,6 +113,9 @@ def pack_samples(samples: Iterable[Sample], model: MorphableModel, *,
   points, visible = np.stack(points), np.stack(visible)
   params, residuals = fit_all(model, points, visible, scheme)
   good = np.isfinite(residuals)
+  if not good.any():
+    raise ValueError(f'No face fits the landmarks of any of the {len(names)} '
+                     f'samples; look at their labels and at scheme {scheme!r}.')
   rejects += [Reject(names[i], 'no face fits its landmarks')
               for i in np.where(~good)[0]]
   # Hidden points may be anything; NaN would only invite accidents.
@@ -119,9 +127,16 @@ def pack_samples(samples: Iterable[Sample], model: MorphableModel, *,
   return arrays, rejects
 
 
-def _margin_box(box):
+def _touches(box, picture):
+  """Whether a box (outer edges) and a picture have an area in common."""
+  height, width = picture.shape[:2]
+  return (box[0] < width - 0.5 and box[1] < height - 0.5
+          and box[0] + box[2] > -0.5 and box[1] + box[3] > -0.5)
+
+
+def _margin_box(box, margin):
   square = np.asarray(box_lib.square_box(np.asarray(box, np.float32)))
-  side = square[2] * MARGIN
+  side = square[2] * margin
   centre = square[:2] + square[2:] / 2
   return np.array([*(centre - side / 2), side, side], np.float32)
 
@@ -229,19 +244,31 @@ def choose_scheme(model: MorphableModel, landmarks: np.ndarray,
   return best, residuals
 
 
-def write_packed(directory: pathlib.Path, arrays: dict[str, Any],
+def write_packed(directory: str | pathlib.Path, arrays: dict[str, Any],
                  meta: dict[str, Any], rejects: list[Reject] = ()) -> None:
   """Writes a packed data set, whole or not at all.
 
   Args:
     directory: is replaced.
-    arrays: `_ARRAYS` and 'names'.
+    arrays: the array fields of `PackedCrops`, and 'names'. Without 'residuals'
+      they are 0 (P is exact), without 'names' they are numbers.
     meta: JSON values to keep beside them.
     rejects: written to rejects.csv; the 20 worst fits go to worst_fits.csv.
+
+  Raises:
+    ValueError: if the arrays are not those of a packed data set.
   """
+  directory = pathlib.Path(directory)
+  count = len(arrays['images'])
+  arrays = {'residuals': np.zeros(count, np.float32),
+            'names': [str(i) for i in range(count)], **arrays}
+  wrong = _what_is_wrong(arrays, arrays['names'])
+  if wrong:
+    raise ValueError(f'{directory} is not written: {wrong}.')
   directory.parent.mkdir(parents=True, exist_ok=True)
   temporary = pathlib.Path(tempfile.mkdtemp(prefix=directory.name + '.',
                                             dir=directory.parent))
+  old = temporary.with_name(temporary.name + '.old')
   try:
     digest = hashlib.sha256()
     for name in _ARRAYS:
@@ -261,18 +288,50 @@ def write_packed(directory: pathlib.Path, arrays: dict[str, Any],
       csv.writer(file).writerows([('name', 'residual')] + [
           (names[i], f'{arrays["residuals"][i]:.5f}') for i in worst])
     if directory.exists():
-      shutil.rmtree(directory)
+      # Aside first: a folder that is not empty cannot be replaced in one step.
+      # Who has the old one mapped keeps it.
+      os.replace(directory, old)
     os.replace(temporary, directory)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
-def open_packed(directory: pathlib.Path) -> PackedCrops:
+def _what_is_wrong(arrays, names):
+  """What keeps arrays from being a packed data set; None if they are one."""
+  rank = {'images': 4, 'landmarks': 3, 'visible': 2, 'params': 2, 'boxes': 2,
+          'residuals': 1}
+  kind = {'images': 'uint8', 'visible': 'bool'}
+  for name in _ARRAYS:
+    if name not in arrays:
+      return f'{name} is missing'
+    array = arrays[name]
+    if array.ndim != rank[name] or array.dtype != kind.get(name, 'float32'):
+      return f'{name} is {array.dtype} {array.shape}'
+    if len(array) != len(names):
+      return f'there are {len(array)} {name} but {len(names)} names'
+  image, points = arrays['images'].shape, arrays['landmarks'].shape
+  if image[1] != image[2] or image[3] != 3:
+    return f'images have shape {image}, not (M, S, S, 3)'
+  if points != arrays['visible'].shape + (2,) or arrays['boxes'].shape[1] != 4:
+    return (f'landmarks {points}, visible {arrays["visible"].shape} and boxes '
+            f'{arrays["boxes"].shape} do not agree')
+  return None
+
+
+def open_packed(directory: str | pathlib.Path) -> PackedCrops:
   """Maps a packed data set into memory.
+
+  Args:
+    directory: of `write_packed`.
+
+  Returns:
+    The data set.
 
   Raises:
     ValueError: if the folder is not a whole packed data set.
   """
+  directory = pathlib.Path(directory)
   try:
     with open(directory / 'dataset.json') as file:
       info = json.load(file)
@@ -283,12 +342,14 @@ def open_packed(directory: pathlib.Path) -> PackedCrops:
     # The small ones are read whole: fancy indexing of a map is slow.
     arrays = {name: value if name == 'images' else np.array(value)
               for name, value in arrays.items()}
-    if len({len(value) for value in arrays.values()} | {len(info['names'])}) != 1:
-      raise ValueError('the arrays differ in length')
+    wrong = _what_is_wrong(arrays, info['names'])
+    if wrong:
+      raise ValueError(wrong)
     return PackedCrops(names=info['names'], content_hash=info['content_hash'],
                        meta={**info['meta'], 'num_rejected':
                              info['num_rejected']}, **arrays)
-  except (OSError, KeyError, TypeError, ValueError) as error:
+  except (OSError, EOFError, KeyError, TypeError, ValueError,
+          RecursionError) as error:
     raise ValueError(f'{directory} is not a packed data set ({error}); delete it, '
                      'it will be made again.') from error
 
@@ -301,13 +362,14 @@ def open_or_build(cache_dir: str | pathlib.Path, key: dict[str, Any],
   Args:
     cache_dir: holds one folder a key.
     key: JSON values that decide the content: data set, split, source, face model
-      hash, scheme. A changed key is another folder.
-    build: gives arrays and rejects.
+      hash, scheme; image size and margin if they are not the defaults. A changed
+      key is another folder.
+    build: gives the arrays of `write_packed` and the rejects.
 
   Returns:
     The data set.
   """
-  key = {**key, 'schema': SCHEMA, 'image_size': IMAGE_SIZE, 'margin': MARGIN}
+  key = {'image_size': IMAGE_SIZE, 'margin': MARGIN, **key, 'schema': SCHEMA}
   digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
   directory = pathlib.Path(cache_dir).expanduser() / f'packed_{digest[:20]}'
   if directory.exists():

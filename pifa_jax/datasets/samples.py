@@ -2,11 +2,14 @@
 
 import dataclasses
 import io
+import warnings
 
 import numpy as np
 
-# Four times a 24-megapixel camera; larger files are refused before decoding.
-MAX_PIXELS = 100_000_000
+# Twice a 24-megapixel camera; larger pictures are refused before decoding.
+MAX_PIXELS = 50_000_000
+# Only formats that Pillow decodes by itself: EPS, for one, starts Ghostscript.
+_FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF', 'PPM')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,27 +54,37 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     ValueError: if it is not a whole picture, or has more than `MAX_PIXELS`.
   """
   from PIL import Image, ImageOps
+  if not data:
+    raise ValueError(f'{name} cannot be decoded: it is empty.')
   try:
-    with Image.open(io.BytesIO(data)) as image:
-      # The size is in the header: refused before any pixel is unpacked.
-      if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f'{image.width} x {image.height} pixels is more than the '
-                         f'{MAX_PIXELS} that are read; scale it down')
-      image = ImageOps.exif_transpose(image)
-      if image.mode.startswith('I') or image.mode == 'F':
-        # 16-bit grey: Pillow's own conversion would clip at 255.
-        grey = np.asarray(image, np.float64) / 257.0
-        image = Image.fromarray(np.uint8(np.clip(grey, 0, 255)))
-      if 'A' in image.getbands() or 'transparency' in image.info:
-        image = image.convert('RGBA')
-        ground = Image.new('RGBA', image.size, (128, 128, 128, 255))
-        image = Image.alpha_composite(ground, image)
-      return np.asarray(image.convert('RGB'))
-  except ValueError as error:
-    raise ValueError(f'{name}: {error}.') from error
-  except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    with warnings.catch_warnings():
+      # Pillow warns above 89 megapixels; the line below refuses them.
+      warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+      image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    # The size is in the header: refused before any pixel is unpacked.
+    if image.width * image.height > MAX_PIXELS:
+      raise ValueError(f'{image.width} x {image.height} pixels is more than the '
+                       f'{MAX_PIXELS} that are read; scale it down')
+    return _to_rgb(ImageOps.exif_transpose(image), Image)
+  # Pillow's readers raise many kinds on damaged files: OSError, SyntaxError,
+  # struct.error, zlib.error, IndexError, ...
+  except Exception as error:  # pylint: disable=broad-except
     head = data[:200].lstrip().lower()
-    what = ('it is a web page saved under a picture\'s name'
+    what = ("it is a web page saved under a picture's name"
             if head.startswith((b'<!doctype', b'<html')) else
-            'it is empty' if not data else str(error))
+            'it is no picture of a known format'
+            if isinstance(error, Image.UnidentifiedImageError) else
+            str(error).rstrip('.') or type(error).__name__)
     raise ValueError(f'{name} cannot be decoded: {what}.') from error
+
+
+def _to_rgb(image, pillow):
+  if image.mode.startswith('I'):
+    # 16-bit grey: Pillow's own conversion would clip at 255.
+    grey = np.asarray(image, np.float64) / 257.0
+    image = pillow.fromarray(np.uint8(np.clip(np.round(grey), 0, 255)))
+  if 'A' in image.getbands() or 'transparency' in image.info:
+    image = image.convert('RGBA')
+    ground = pillow.new('RGBA', image.size, (128, 128, 128, 255))
+    image = pillow.alpha_composite(ground, image)
+  return np.array(image.convert('RGB'))
