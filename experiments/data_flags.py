@@ -8,12 +8,12 @@ from typing import Callable
 from absl import flags
 import numpy as np
 
-from pifa_jax.datasets import aflw, packed, synthetic
+from pifa_jax.datasets import aflw, ibug, packed, synthetic
 from pifa_jax.face_models import builtin_expression_units, face_model_hash
 from pifa_jax.face_models import load_face_model, load_landmark_ids
 from pifa_jax.types import MorphableModel
 
-flags.DEFINE_enum('dataset', 'synthetic', ['aflw', 'synthetic'],
+flags.DEFINE_enum('dataset', 'synthetic', ['aflw', 'synthetic', 'w300'],
                   'What to train and evaluate on.')
 flags.DEFINE_string('data_dir', None, 'Folder of the data set, as it was '
                     'released; not needed for synthetic.')
@@ -92,6 +92,11 @@ def open_data(say: Callable[[str], None]) -> OpenData:
     facts = {'name': f'built-in faces (synthetic, seed {f.data_seed})',
              'jitter_boxes': True, 'counted': 'visible in the z-buffer',
              'box_rule': 'box jitter +-10 %'}
+  elif f.dataset == 'w300':
+    scheme = 'ibug68'
+    train, test = (_300w(model, f, split, say) for split in ('train', 'test'))
+    facts = {'name': '300W', 'jitter_boxes': False, 'counted': 'all 68',
+             'box_rule': 'boxes of the landmarks'}
   else:
     model, scheme = _scheme(model, f, say)
     train, test = (_aflw(model, f, scheme, split, say)
@@ -170,12 +175,30 @@ def _aflw(model, f, scheme, split, say):
     found = aflw.read_aflw(f.data_dir, split)
     for note in found.notes:
       say(note)
-    say(f'Packing {len(found.samples)} {split} photographs ...')
-    arrays, rejects = packed.pack_samples(found.samples, model, scheme=scheme)
-    rejects = found.rejects + rejects
-    say(f'{split}: {len(arrays["names"])} faces, mean residual of P '
-        f'{100 * arrays["residuals"].mean():.2f} % of the face, {len(rejects)} '
-        'rejected' + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10]))
-    return arrays, rejects
+    return _pack(found.samples, found.rejects, model, scheme, split, say)
 
   return packed.open_or_build(f.cache_dir, key, build)
+
+
+def _300w(model, f, split, say):
+  files = ibug.picture_files(f.data_dir, split)
+  key = {'data': '300w', 'split': split, 'face_model': face_model_hash(model),
+         'files': packed.fingerprint(
+             files + [path.with_suffix('.pts') for path in files])}
+
+  def build():
+    samples, rejects = ibug.read_300w(f.data_dir, split)
+    return _pack(samples, rejects, model, 'ibug68', split, say)
+
+  return packed.open_or_build(f.cache_dir, key, build)
+
+
+def _pack(samples, rejects, model, scheme, split, say):
+  """Crops and fits; tells the user what came of it."""
+  say(f'Packing {len(samples)} {split} photographs ...')
+  arrays, more = packed.pack_samples(samples, model, scheme=scheme)
+  rejects = rejects + more
+  say(f'{split}: {len(arrays["names"])} faces, mean residual of P '
+      f'{100 * arrays["residuals"].mean():.2f} % of the face, {len(rejects)} '
+      'rejected' + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10]))
+  return arrays, rejects

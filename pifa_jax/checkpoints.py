@@ -8,8 +8,10 @@ import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import pathlib
+import re
 import shutil
 from typing import Any
 
@@ -28,7 +30,8 @@ class Checkpointer:
   """Keeps the latest two checkpoints and the best one of a run.
 
   A step is on disk once its manifest is: the manifest is written last, so a run
-  killed in the middle of a save leaves a step that the next run ignores.
+  killed in the middle of a save leaves a step that the next run ignores. Damaged
+  and unfinished steps stay until the next save is complete.
   """
 
   def __init__(self, directory: str | os.PathLike[str], *, keep_latest: int = 2):
@@ -41,6 +44,7 @@ class Checkpointer:
     self._root = pathlib.Path(directory).absolute()
     self._keep_latest = keep_latest
     self._state = ocp.StandardCheckpointer()
+    self._damaged = set()
 
   def save(self, step: int, state: Any, meta: dict[str, Any],
            metrics: dict[str, float] | None = None) -> None:
@@ -68,11 +72,14 @@ class Checkpointer:
       _write_json(self._manifest_path(step),
                   {'step': step, 'metrics': metrics or {},
                    'files': _hash_files(folder)})
-    except (OSError, ValueError) as error:
+    # RuntimeError: what Orbax's background thread may wrap an OSError in.
+    except (OSError, ValueError, RuntimeError) as error:
+      shutil.rmtree(folder, ignore_errors=True)  # on a full disk, room again
       raise CheckpointError(
           f'The checkpoint of step {step} could not be written to {self._root} '
-          f'({error}); older checkpoints are intact: make room and run the same '
-          'command again.') from error
+          f'({_first_line(error)}); older checkpoints are intact: make room and '
+          'run the same command again.') from error
+    self._damaged.discard(step)
     self._remove_old()
 
   def wait(self) -> None:
@@ -81,12 +88,7 @@ class Checkpointer:
 
   def steps(self) -> list[int]:
     """Steps that were saved to the end, oldest first."""
-    found = []
-    for path in self._root.glob('step_*.manifest.json'):
-      number = path.name[len('step_'):-len('.manifest.json')]
-      if number.isdigit():
-        found.append(int(number))
-    return sorted(found)
+    return self._numbers(r'step_([0-9]+)\.manifest\.json')
 
   def restore_latest(self, template: Any
                      ) -> tuple[int, Any, dict[str, Any]] | None:
@@ -101,26 +103,40 @@ class Checkpointer:
     Raises:
       CheckpointError: if all are damaged, or one does not fit the template.
     """
+    step = self.latest_intact_step()
+    return None if step is None else self.restore(step, template)
+
+  def restore_best(self, template: Any
+                   ) -> tuple[int, Any, dict[str, Any]] | None:
+    """Like `restore_latest`, for the checkpoint with the lowest 'nme'."""
+    while (best := self.best_step()) is not None and not self._intact(best):
+      pass  # now it is known to be damaged, and the next best is asked for
+    return (self.restore_latest(template) if best is None
+            else self.restore(best, template))
+
+  def latest_intact_step(self) -> int | None:
+    """The newest step whose every byte is as it was written.
+
+    Returns:
+      The step; None if nothing was ever saved to the end.
+
+    Raises:
+      CheckpointError: if all are damaged.
+    """
     steps = self.steps()
+    for step in self._unfinished():
+      if step > max(steps, default=-1):
+        _LOG.warning('Checkpoint of step %d was not saved to the end (%s is '
+                     'missing); it is not used.', step,
+                     self._manifest_path(step).name)
     for step in reversed(steps):
-      problem = self.problem(step)
-      if problem is None:
-        return self.restore(step, template)
-      _LOG.warning('Checkpoint of step %d is damaged (%s); trying the one before.',
-                   step, problem)
+      if self._intact(step):
+        return step
     if steps:
       raise CheckpointError(
           f'All {len(steps)} checkpoints in {self._root} are damaged; --fresh puts '
           'them aside and starts over.')
     return None
-
-  def restore_best(self, template: Any
-                   ) -> tuple[int, Any, dict[str, Any]] | None:
-    """Like `restore_latest`, for the checkpoint with the lowest 'nme'."""
-    best = self.best_step()
-    if best is None or self.problem(best) is not None:
-      return self.restore_latest(template)
-    return self.restore(best, template)
 
   def restore(self, step: int, template: Any) -> tuple[int, Any, dict[str, Any]]:
     """One checkpoint, not verified: see `problem`.
@@ -129,24 +145,42 @@ class Checkpointer:
       CheckpointError: if it does not fit the template.
     """
     folder = self._folder(step)
-    shapes = self._state.metadata(folder / 'state').item_metadata.tree
-    _check_shapes(shapes, template, step)
     plain = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), template)
-    state = self._state.restore(folder / 'state', plain)
+    try:
+      shapes = self._state.metadata(folder / 'state').item_metadata.tree
+      _check_shapes(shapes, template, step)
+      state = self._state.restore(folder / 'state', plain)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+      raise CheckpointError(
+          f'The checkpoint of step {step} in {self._root} cannot be read '
+          f'({_first_line(error)}); remove {folder.name} to use another.'
+      ) from error
     return step, jax.tree.map(np.asarray, state), self.meta(step)
 
   def meta(self, step: int) -> dict[str, Any]:
-    """The JSON object that was saved beside the state."""
-    with open(self._folder(step) / 'meta.json') as file:
-      return json.load(file)['meta']
+    """The JSON object that was saved beside the state.
+
+    Raises:
+      CheckpointError: if its file is damaged.
+    """
+    meta = _read_json(self._folder(step) / 'meta.json').get('meta')
+    if not isinstance(meta, dict):
+      raise CheckpointError(
+          f'The checkpoint of step {step} in {self._root} is damaged (meta.json '
+          'cannot be read); use another step.')
+    return meta
 
   def best_step(self) -> int | None:
-    """The step with the lowest 'nme'; the newest if none has one."""
-    scored = [(m['metrics']['nme'], step) for step in self.steps()
-              if 'nme' in (m := self._manifest(step)).get('metrics', {})]
+    """The step with the lowest 'nme'; the newest if none has one.
+
+    Steps that were found to be damaged do not count.
+    """
+    steps = [step for step in self.steps() if step not in self._damaged]
+    scored = [(nme, step) for step in steps
+              if (nme := self._nme(step)) is not None]
     if scored:
       return min(scored)[1]
-    return max(self.steps(), default=None)
+    return max(steps, default=None)
 
   def problem(self, step: int) -> str | None:
     """What is wrong with a checkpoint's files, or None.
@@ -157,22 +191,32 @@ class Checkpointer:
     Returns:
       A phrase that names the first bad file.
     """
-    manifest = self._manifest(step)
+    manifest_name = self._manifest_path(step).name
+    manifest = _read_json(self._manifest_path(step))
     wanted = manifest.get('files')
-    if not isinstance(wanted, dict):
-      return f'{self._manifest_path(step).name} cannot be read'
+    if not isinstance(wanted, dict) or 'meta.json' not in wanted:
+      return f'{manifest_name} cannot be read'
     folder = self._folder(step)
     for name, digest in wanted.items():
       path = folder / name
-      if not path.is_file():
-        return f'{name} is missing'
-      if _hash_file(path) != digest:
-        return f'{name} has changed'
+      try:
+        if not path.is_file():
+          return f'{name} is missing'
+        if _hash_file(path) != digest:
+          return f'{name} has changed'
+      except (OSError, ValueError) as error:
+        return f'{name} cannot be read: {_first_line(error)}'
+    # Nothing signs the manifest, but what it says beside the hashes is said
+    # again in a file that is hashed.
+    if (manifest.get('step') != step or manifest.get('metrics')
+        != _read_json(folder / 'meta.json').get('metrics')):
+      return f'{manifest_name} has changed'
     return None
 
   def content_hash(self, step: int) -> str:
     """Twelve hex digits that name the bytes of a checkpoint."""
-    files = json.dumps(self._manifest(step).get('files'), sort_keys=True)
+    files = json.dumps(_read_json(self._manifest_path(step)).get('files'),
+                       sort_keys=True)
     return hashlib.sha256(files.encode()).hexdigest()[:12]
 
   def put_aside(self) -> None:
@@ -184,6 +228,7 @@ class Checkpointer:
         f'{self._root.name}.aside-{number}')).exists():
       number += 1
     self._root.rename(aside)
+    self._damaged = set()
 
   def _folder(self, step):
     return self._root / f'step_{step}'
@@ -191,20 +236,45 @@ class Checkpointer:
   def _manifest_path(self, step):
     return self._root / f'step_{step}.manifest.json'
 
-  def _manifest(self, step):
-    try:
-      with open(self._manifest_path(step)) as file:
-        manifest = json.load(file)
-      return manifest if isinstance(manifest, dict) else {}
-    except (OSError, ValueError):
-      return {}
+  def _numbers(self, pattern):
+    if not self._root.is_dir():
+      return []
+    return sorted(int(match[1]) for path in self._root.iterdir()
+                  if (match := re.fullmatch(pattern, path.name)))
+
+  def _unfinished(self):
+    return sorted(set(self._numbers('step_([0-9]+)')) - set(self.steps()))
+
+  def _intact(self, step):
+    """Verifies a step; warns of a damaged one, once."""
+    if step in self._damaged:
+      return False
+    problem = self.problem(step)
+    if problem is None:
+      return True
+    self._damaged.add(step)
+    _LOG.warning('Checkpoint of step %d is damaged (%s); trying another.', step,
+                 problem)
+    return False
+
+  def _nme(self, step):
+    metrics = _read_json(self._manifest_path(step)).get('metrics')
+    nme = metrics.get('nme') if isinstance(metrics, dict) else None
+    return nme if isinstance(nme, (int, float)) and math.isfinite(nme) else None
 
   def _remove_old(self):
-    steps = self.steps()
+    steps = [step for step in self.steps() if step not in self._damaged]
     keep = set(steps[-self._keep_latest:]) | {self.best_step()}
-    for step in set(steps) - keep:
+    for step in set(self.steps()) - keep:
+      # The manifest first: a step half removed must not count.
       self._manifest_path(step).unlink(missing_ok=True)
+    for step in self._unfinished():
       shutil.rmtree(self._folder(step), ignore_errors=True)
+    self._damaged.clear()
+
+
+def _first_line(error):
+  return str(error).strip().split('\n')[0][:200] or type(error).__name__
 
 
 def _hash_file(path):
@@ -224,6 +294,16 @@ def _write_json(path, value):
     file.flush()
     os.fsync(file.fileno())
   os.replace(temporary, path)
+
+
+def _read_json(path):
+  """A JSON object; {} if there is none that can be read."""
+  try:
+    with open(path, encoding='utf-8') as file:
+      value = json.load(file)
+  except (OSError, ValueError, RecursionError):
+    return {}
+  return value if isinstance(value, dict) else {}
 
 
 def _leaves(tree):
@@ -277,10 +357,15 @@ class WorkdirLock:
     self._file = None
 
   def __enter__(self):
-    self._file = open(self._path, 'a+')
+    try:
+      self._file = open(self._path, 'a+')
+    except OSError as error:
+      raise CheckpointError(f'The lock {self._path} cannot be opened '
+                            f'({error.strerror}); choose another --workdir.'
+                            ) from error
     try:
       fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
       self._file.seek(0)
       holder = self._file.read().strip() or 'unknown'
       self._file.close()
@@ -288,6 +373,11 @@ class WorkdirLock:
           f'Another run (process {holder}) is writing to '
           f'{os.path.dirname(self._path)}; wait for it, or use another '
           '--workdir.') from error
+    except OSError as error:
+      self._file.close()
+      raise CheckpointError(f'The file system of {self._path} does not lock files '
+                            f'({error.strerror}); choose another --workdir.'
+                            ) from error
     self._file.truncate(0)
     self._file.write(str(os.getpid()))
     self._file.flush()

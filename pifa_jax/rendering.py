@@ -17,7 +17,7 @@ _EDGE = 1e-5
 
 
 def triangle_buckets(vertices: Array, triangles: Array, scale: float,
-                     windows: tuple[int, ...] = (4, 6, 9, 14, 22, 34)
+                     windows: tuple[int, ...] = (4, 6, 9, 14, 22, 34, 52, 80)
                      ) -> tuple[tuple[np.ndarray, int], ...]:
   """Sorts triangles by the largest window of pixels that one can cover.
 

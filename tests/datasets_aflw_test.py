@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -130,7 +131,10 @@ class ReadAflwTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
-    self.root = pathlib.Path(self.create_tempdir().full_path)
+    # Not create_tempdir(): it wants parsed absl flags, which pytest does not do.
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.root = pathlib.Path(folder.name)
 
   def test_counts_from_one_to_zero_and_outer_edges(self):
     tables = write_release(self.root)

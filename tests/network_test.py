@@ -1,0 +1,159 @@
+"""Table 1, Figs. 2, 3, 6, Table 8: sizes, variants, gradient flow."""
+
+import dataclasses
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pifa_jax import network
+from pifa_jax.face_models import load_face_model
+from tests.toy_model import make_toy_model
+
+_TOY = make_toy_model()
+_SMALL = network.NetworkConfig(crop_size=24, channels=(4,) * 12, hidden_size=8)
+
+
+def _apply(config, model=_TOY, batch=2, seed=0):
+  net = network.PifaNetwork(config, model.num_params)
+  geometry = network.network_geometry(model, config)
+  variables = network.init_variables(net, geometry, seed)
+  image = jax.random.uniform(
+      jax.random.key(1), (batch, config.crop_size, config.crop_size, 3),
+      minval=-1)
+  return net, geometry, variables, image
+
+
+class PaperPresetTest(absltest.TestCase):
+
+  def test_parameter_counts(self):
+    model = load_face_model()
+    config = network.PRESETS['paper']
+    net = network.PifaNetwork(config, model.num_params)
+    geometry = network.network_geometry(model, config)
+    shapes = jax.eval_shape(
+        net.init, jax.random.key(0), jnp.zeros((1, 114, 114, 3)), geometry)
+    count = lambda tree: sum(int(np.prod(x.shape))
+                             for x in jax.tree.leaves(tree))
+    blocks = [count(shapes['params'][f'block{i}']) for i in range(1, 7)]
+    self.assertEqual([round(b / 1e6, 2) for b in blocks],
+                     [41.78, 62.58, 83.38, 104.18, 104.19, 104.19])
+    self.assertEqual(round(count(shapes['params']) / 1e6, 1), 500.3)
+    self.assertEqual(model.num_params, 236)
+    block = shapes['params']['block2']
+    self.assertEqual(block['conv1']['kernel'].shape, (3, 3, 3 + 16 + 1, 20))
+    self.assertEqual(block['fc1']['kernel'].shape, (57 * 57 * 24, 800))
+    self.assertEqual(block['fc2']['kernel'].shape, (800, 236))
+
+  def test_small_presets_are_small(self):
+    self.assertEqual(network.PRESETS['small'].num_blocks, 6)
+    self.assertEqual(network.PRESETS['tiny'].num_blocks, 6)
+
+
+class VariantTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ({'inputs': 'IFV'}, 3 + 4 + 1), ({'inputs': 'FV'}, 4 + 1),
+      ({'inputs': 'IV'}, 3 + 1), ({'visualization': False}, 3 + 4))
+  def test_inputs_of_later_blocks(self, change, channels):
+    config = dataclasses.replace(_SMALL, **change)
+    net, geometry, variables, image = _apply(config)
+    kernel = variables['params']['block3']['conv1']['kernel']
+    self.assertEqual(kernel.shape[2], channels)
+    out = net.apply(variables, image, geometry)
+    self.assertEqual(out['params'].shape, (6, 2, _TOY.num_params))
+    self.assertLen(out['visualization'], 6 if config.visualization else 0)
+
+  @parameterized.parameters((2, 6), (3, 4), (4, 3))
+  def test_table_8_partitions(self, convs, blocks):
+    config = dataclasses.replace(_SMALL, convs_per_block=convs)
+    net, geometry, variables, image = _apply(config)
+    out = net.apply(variables, image, geometry)
+    self.assertEqual(out['params'].shape[0], blocks)
+    self.assertLen(variables['params'], blocks)
+
+  @parameterized.parameters('nose', 'five', 'none')
+  def test_masks(self, mask):
+    config = dataclasses.replace(_SMALL, mask=mask)
+    net, geometry, variables, image = _apply(config)
+    drawn = net.apply(variables, image, geometry)['visualization'][0]
+    self.assertGreater(float(jnp.abs(drawn).max()), 0.5)
+    self.assertEqual(bool((drawn < -1e-3).any()), mask != 'none')
+
+  def test_drawing_sizes(self):
+    net, geometry, variables, image = _apply(_SMALL)
+    sizes = [v.shape for v in net.apply(variables, image,
+                                        geometry)['visualization']]
+    self.assertEqual(sizes, [(2, 24, 24)] + [(2, 12, 12)] * 5)
+
+  def test_bad_configurations(self):
+    for change, text in (
+        ({'convs_per_block': 5}, 'do not split into blocks'),
+        ({'inputs': 'VVV'}, 'use one of IFV, FV, IV'),
+        ({'mask': 'x'}, 'use one of nose, five, none'),
+        ({'crop_size': 25}, 'not a multiple of stem_pool=2'),
+        ({'kernels': (3,)}, '12 channels but 1 kernel')):
+      with self.assertRaisesRegex(ValueError, text):
+        dataclasses.replace(_SMALL, **change)
+
+  def test_wrong_image_and_model(self):
+    net, geometry, variables, image = _apply(_SMALL)
+    with self.assertRaisesRegex(ValueError, r'\(B, 24, 24, 3\) but got'):
+      net.apply(variables, image[:, :20], geometry)
+    other = net.clone(num_params=99)
+    with self.assertRaisesRegex(ValueError, 'has 20 parameters but the network '
+                                            'was made for 99'):
+      other.apply(variables, image, geometry)
+
+
+class UpdateTest(absltest.TestCase):
+
+  def test_starts_at_the_mean_face_and_adds_scaled_updates(self):
+    net, geometry, variables, image = _apply(_SMALL)
+    out = net.apply(variables, image, geometry)
+    start = out['inputs'][0]
+    # fc2 starts near zero.
+    self.assertLess(float(jnp.abs((out['params'][-1] - start)
+                                  / geometry.scales).max()), 0.1)
+    np.testing.assert_allclose(
+        out['params'], out['inputs'] + geometry.scales * out['updates'],
+        rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(out['inputs'][1:], out['params'][:-1])
+
+  def test_gradient_flows_through_the_drawing(self):
+    # With F cut off ({I, V}), block 6 hears of block 1 through P and V alone.
+    config = dataclasses.replace(_SMALL, inputs='IV', dropout=0.0)
+    net, geometry, variables, image = _apply(config)
+    variables = jax.tree.map(lambda x: x, variables)
+    # Larger updates than at the start, so that V matters.
+    variables['params'] = jax.tree_util.tree_map_with_path(
+        lambda path, x: 30 * x if path[-2].key == 'fc2' else x,
+        variables['params'])
+
+    def loss(params, geometry):
+      out = net.apply({**variables, 'params': params}, image, geometry)
+      # The last UPDATE alone: P itself is not in it.
+      return jnp.sum(out['updates'][-1]**2)
+
+    with_v = jax.grad(loss)(variables['params'], geometry)
+    size = lambda tree: float(jnp.max(jnp.abs(tree['block1']['fc2']['kernel'])))
+    self.assertGreater(size(with_v), 0)
+    cut = dataclasses.replace(config, stop_gradient_between_blocks=True)
+    net = network.PifaNetwork(cut, _TOY.num_params)
+    self.assertEqual(size(jax.grad(loss)(variables['params'], geometry)), 0)
+
+  def test_dropout_depends_on_the_key_of_the_sample_alone(self):
+    net, geometry, variables, image = _apply(_SMALL)
+    image = jnp.stack([image[0], image[0], image[0], image[0]])
+    keys = jax.random.split(jax.random.key(0), 2)[jnp.array([0, 1, 0, 1])]
+    out, _ = net.apply(variables, image, geometry, train=True,
+                       dropout_keys=keys, mutable=['batch_stats'])
+    update = np.asarray(out['updates'][0])
+    np.testing.assert_array_equal(update[0], update[2])
+    self.assertGreater(np.abs(update[0] - update[1]).max(), 0)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,149 @@
+"""The trainer as a process: resume, signals, errors a user can provoke."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl.testing import absltest
+
+from pifa_jax import checkpoints
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_CACHE = tempfile.mkdtemp()
+# Seconds a step matter here, not accuracy.
+_TINY = ['--dataset=synthetic', '--preset=tiny', '--face_model=builtin',
+         '--num_train=24', '--num_test=8', '--batch_size=4', '--num_blocks=2',
+         '--fc_pool=4', '--eval_every=8', '--checkpoint_every=4',
+         '--log_every=1', '--picture_every=0', '--tensorboard=false',
+         f'--cache_dir={_CACHE}']
+
+
+def _command(workdir, *more, steps=16):
+  return [sys.executable, '-m', 'experiments.train', f'--workdir={workdir}',
+          f'--num_steps={steps}', *_TINY, *more]
+
+
+def _environment():
+  # One device: what a user's machine has.
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
+  environment['JAX_COMPILATION_CACHE_DIR'] = os.path.join(_CACHE, 'compiled')
+  return environment
+
+
+def _run(*arguments, **kw):
+  return subprocess.run(_command(*arguments, **kw), cwd=_ROOT, text=True,
+                        capture_output=True, env=_environment(), timeout=300)
+
+
+def _final(workdir):
+  """Hash of the state at the last step, and the metrics."""
+  keeper = checkpoints.Checkpointer(os.path.join(workdir, 'checkpoints'))
+  import orbax.checkpoint as ocp
+  step = keeper.steps()[-1]
+  state = ocp.StandardCheckpointer().restore(
+      os.path.join(workdir, 'checkpoints', f'step_{step}', 'state'))
+  with open(os.path.join(workdir, 'metrics.jsonl')) as file:
+    return step, checkpoints.tree_hash(state), file.read()
+
+
+class ResumeTest(absltest.TestCase):
+
+  def test_stopped_and_killed_runs_end_as_the_uninterrupted_one(self):
+    folder = tempfile.mkdtemp()
+    whole = os.path.join(folder, 'whole')
+    done = _run(whole)
+    self.assertEqual(done.returncode, 0, done.stderr)
+    self.assertIn('fresh', done.stdout)
+    self.assertIn('NME (%)', done.stdout)
+    reference = _final(whole)
+    self.assertEqual(reference[0], 16)
+    lines = [json.loads(line) for line in reference[2].splitlines()]
+    self.assertLen([m for m in lines if 'loss' in m], 16)
+    self.assertLen(lines[-1]['nme'], 2)
+    for name in ('run.json', 'faces.png', 'curves.png', 'train.flags'):
+      self.assertTrue(os.path.exists(os.path.join(whole, name)), name)
+
+    for name, number, code in (('term', signal.SIGTERM, 75),
+                               ('int', signal.SIGINT, 130),
+                               ('kill', signal.SIGKILL, -9)):
+      with self.subTest(name):
+        cut = os.path.join(folder, name)
+        process = subprocess.Popen(
+            _command(cut), cwd=_ROOT, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env=_environment())
+        for line in process.stdout:
+          if line.startswith('step 6/'):
+            break
+        process.send_signal(number)
+        process.communicate(timeout=120)
+        self.assertEqual(process.returncode, code)
+        again = _run(cut)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertRegex(again.stdout, r'resumed at step \d+')
+        self.assertEqual(_final(cut), reference)
+
+    # A flipped bit in the newest checkpoint: the one before takes over.
+    newest = os.path.join(folder, 'kill', 'checkpoints', 'step_16', 'state')
+    files = [os.path.join(base, name) for base, _, names in os.walk(newest)
+             for name in names]
+    largest = max(files, key=os.path.getsize)
+    with open(largest, 'r+b') as file:
+      file.seek(os.path.getsize(largest) // 2)
+      byte = file.read(1)
+      file.seek(-1, os.SEEK_CUR)
+      file.write(bytes([byte[0] ^ 1]))
+    again = _run(os.path.join(folder, 'kill'))
+    self.assertIn('damaged', again.stderr)
+    self.assertIn('resumed at step 12', again.stdout)
+    self.assertEqual(_final(os.path.join(folder, 'kill')), reference)
+
+    # Another configuration refuses, and says what differs.
+    other = _run(whole, '--learning_rate=0.5')
+    self.assertEqual(other.returncode, 1)
+    self.assertIn('another configuration', other.stderr)
+    self.assertNotIn('Traceback', other.stderr)
+
+    scored = subprocess.run(
+        [sys.executable, '-m', 'experiments.evaluate', '--dataset=synthetic',
+         '--num_train=24', '--num_test=8', f'--cache_dir={_CACHE}',
+         f'--checkpoint={whole}'], cwd=_ROOT, text=True, capture_output=True,
+        env=_environment(), timeout=300)
+    self.assertEqual(scored.returncode, 0, scored.stderr)
+    with open(os.path.join(whole, 'evaluation', 'eval.json')) as file:
+      report = json.load(file)
+    # The trainer's last line and the evaluator agree on the same weights.
+    for a, b in zip(report['nme'], lines[-1]['nme']):
+      self.assertAlmostEqual(a, b, places=3)
+
+
+class ErrorTest(absltest.TestCase):
+
+  def _fails(self, *flags, code=1):
+    done = subprocess.run(
+        [sys.executable, '-m', 'experiments.train', *flags], cwd=_ROOT,
+        text=True, capture_output=True, env=_environment(), timeout=120)
+    self.assertEqual(done.returncode, code, done.stderr)
+    self.assertNotIn('Traceback', done.stderr)
+    return done.stderr
+
+  def test_sentences(self):
+    work = f'--workdir={tempfile.mkdtemp()}'
+    said = self._fails('--flagfile=aflw.flags', work, '--data_dir=/nowhere')
+    for part in ('/nowhere', 'BoundingBox.mat', 'TU Graz', 'demo.flags'):
+      self.assertIn(part, said)
+    said = self._fails('--flagfile=alfw.flags', code=2)
+    self.assertIn('aflw.flags', said)
+    said = self._fails('--num_step=3', code=2)
+    self.assertIn('num_steps', said)
+    said = self._fails('workdir=x', code=2)
+    self.assertIn('flags begin with "--"', said)
+    said = self._fails(work, '--face_model=nobody')
+    self.assertIn("No face model 'nobody'", said)
+
+
+if __name__ == '__main__':
+  absltest.main()
