@@ -98,7 +98,7 @@ class DecodeImageTest(parameterized.TestCase):
       ('html', b'<!DOCTYPE html><html>no</html>', 'web page'),
       ('text', b'hello', 'known format'),
       ('eps', b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'known'),
-      ('cut', encode(gradient(), 'JPEG')[:500], 'truncated'),
+      ('cut', encode(gradient(), 'JPEG')[:500], '[Tt]runcated'),
   )
   def test_what_is_no_picture(self, data, reason):
     with self.assertRaisesRegex(ValueError, f'^odd.jpg .*{reason}'):

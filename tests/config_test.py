@@ -1,0 +1,36 @@
+"""Configurations to and from JSON."""
+
+import dataclasses
+
+from absl.testing import absltest
+
+from experiments import config
+from pifa_jax import network, optimizer, training
+
+
+def _config():
+  return config.RunConfig(
+      network=network.PRESETS['small'], optimizer=optimizer.PRESETS['paper'],
+      loss=training.LossConfig(block_weights=(1.0, 2.0)),
+      augment=training.AugmentConfig(), num_steps=10, batch_size=4, seed=0,
+      landmark_scheme='ibug68', face_model='builtin', face_model_hash='ab',
+      data_hash='cd')
+
+
+class RunConfigTest(absltest.TestCase):
+
+  def test_round_trip(self):
+    self.assertEqual(config.RunConfig.from_json(_config().to_json()), _config())
+
+  def test_hash_names_the_content(self):
+    self.assertEqual(_config().hash(), _config().hash())
+    self.assertNotEqual(_config().hash(),
+                        dataclasses.replace(_config(), seed=1).hash())
+
+  def test_foreign_json_is_refused(self):
+    with self.assertRaisesRegex(ValueError, 'not one that this version wrote'):
+      config.RunConfig.from_json({**_config().to_json(), 'colour': 'red'})
+
+
+if __name__ == '__main__':
+  absltest.main()
