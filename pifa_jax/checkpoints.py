@@ -4,6 +4,7 @@ Orbax writes atomically but does not notice flipped bits: every restored byte is
 checked against the manifest first (BUILD_NOTES.md D-14).
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -66,8 +67,9 @@ class Checkpointer:
       self._manifest_path(step).unlink(missing_ok=True)
       shutil.rmtree(folder, ignore_errors=True)
       # NumPy arrays: the checkpoint does not depend on the devices.
-      self._state.save(folder / 'state', jax.device_get(state))
-      self._state.wait_until_finished()
+      with _quiet_threads():
+        self._state.save(folder / 'state', jax.device_get(state))
+        self._state.wait_until_finished()
       _write_json(folder / 'meta.json', {'meta': meta, 'metrics': metrics or {}})
       _write_json(self._manifest_path(step),
                   {'step': step, 'metrics': metrics or {},
@@ -75,6 +77,8 @@ class Checkpointer:
     # RuntimeError: what Orbax's background thread may wrap an OSError in.
     except (OSError, ValueError, RuntimeError) as error:
       shutil.rmtree(folder, ignore_errors=True)  # on a full disk, room again
+      # The old one would raise the same error again from every later call.
+      self._state = ocp.StandardCheckpointer()
       raise CheckpointError(
           f'The checkpoint of step {step} could not be written to {self._root} '
           f'({_first_line(error)}); older checkpoints are intact: make room and '
@@ -273,7 +277,21 @@ class Checkpointer:
     self._damaged.clear()
 
 
+@contextlib.contextmanager
+def _quiet_threads():
+  """Keeps Orbax's threads from logging the tracebacks that it raises, too."""
+  logger = logging.getLogger('absl')
+  hide = lambda record: not record.exc_info
+  logger.addFilter(hide)
+  try:
+    yield
+  finally:
+    logger.removeFilter(hide)
+
+
 def _first_line(error):
+  if 'No space left' in str(error):  # at the end of a page of tensorstore's
+    return 'no space left on the device'
   return str(error).strip().split('\n')[0][:200] or type(error).__name__
 
 

@@ -1,6 +1,7 @@
 """Table 1, Figs. 2, 3, 6, Table 8: sizes, variants, gradient flow."""
 
 import dataclasses
+import functools
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -13,7 +14,20 @@ from pifa_jax.face_models import load_face_model
 from tests.toy_model import make_toy_model
 
 _TOY = make_toy_model()
-_SMALL = network.NetworkConfig(crop_size=24, channels=(4,) * 12, hidden_size=8)
+# Two blocks: what is tested does not depend on their number, compiling does.
+_SMALL = network.NetworkConfig(crop_size=24, channels=(4,) * 4, kernels=(3,) * 4,
+                               hidden_size=8)
+_TWELVE = dataclasses.replace(_SMALL, channels=(4,) * 12, kernels=(3,) * 12)
+
+
+def _shapes(config):
+  """Shapes of the variables and of the output for two pictures."""
+  net = network.PifaNetwork(config, _TOY.num_params)
+  geometry = network.network_geometry(_TOY, config)
+  image = jnp.zeros((2, config.crop_size, config.crop_size, 3))
+  out, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), image,
+                                  geometry)
+  return variables, out
 
 
 def _apply(config, model=_TOY, batch=2, seed=0):
@@ -59,42 +73,39 @@ class VariantTest(parameterized.TestCase):
       ({'inputs': 'IV'}, 3 + 1), ({'visualization': False}, 3 + 4))
   def test_inputs_of_later_blocks(self, change, channels):
     config = dataclasses.replace(_SMALL, **change)
-    net, geometry, variables, image = _apply(config)
-    kernel = variables['params']['block3']['conv1']['kernel']
+    shapes, out = _shapes(config)
+    kernel = shapes['params']['block2']['conv1']['kernel']
     self.assertEqual(kernel.shape[2], channels)
-    out = net.apply(variables, image, geometry)
-    self.assertEqual(out['params'].shape, (6, 2, _TOY.num_params))
-    self.assertLen(out['visualization'], 6 if config.visualization else 0)
+    self.assertEqual(out['params'].shape, (2, 2, _TOY.num_params))
+    self.assertLen(out['visualization'], 2 if config.visualization else 0)
 
   @parameterized.parameters((2, 6), (3, 4), (4, 3))
   def test_table_8_partitions(self, convs, blocks):
-    config = dataclasses.replace(_SMALL, convs_per_block=convs)
-    net, geometry, variables, image = _apply(config)
-    out = net.apply(variables, image, geometry)
+    config = dataclasses.replace(_TWELVE, convs_per_block=convs)
+    shapes, out = _shapes(config)
     self.assertEqual(out['params'].shape[0], blocks)
-    self.assertLen(variables['params'], blocks)
+    self.assertLen(shapes['params'], blocks)
 
   @parameterized.parameters('nose', 'five', 'none')
   def test_masks(self, mask):
     config = dataclasses.replace(_SMALL, mask=mask)
     net, geometry, variables, image = _apply(config)
-    drawn = net.apply(variables, image, geometry)['visualization'][0]
+    drawn = jax.jit(net.apply)(variables, image, geometry)['visualization'][0]
     self.assertGreater(float(jnp.abs(drawn).max()), 0.5)
     self.assertEqual(bool((drawn < -1e-3).any()), mask != 'none')
 
   def test_drawing_sizes(self):
-    net, geometry, variables, image = _apply(_SMALL)
-    sizes = [v.shape for v in net.apply(variables, image,
-                                        geometry)['visualization']]
+    _, out = _shapes(_TWELVE)
+    sizes = [v.shape for v in out['visualization']]
     self.assertEqual(sizes, [(2, 24, 24)] + [(2, 12, 12)] * 5)
 
   def test_bad_configurations(self):
     for change, text in (
-        ({'convs_per_block': 5}, 'do not split into blocks'),
+        ({'convs_per_block': 3}, 'do not split into blocks'),
         ({'inputs': 'VVV'}, 'use one of IFV, FV, IV'),
         ({'mask': 'x'}, 'use one of nose, five, none'),
         ({'crop_size': 25}, 'not a multiple of stem_pool=2'),
-        ({'kernels': (3,)}, '12 channels but 1 kernel')):
+        ({'kernels': (3,)}, '4 channels but 1 kernel')):
       with self.assertRaisesRegex(ValueError, text):
         dataclasses.replace(_SMALL, **change)
 
@@ -112,7 +123,7 @@ class UpdateTest(absltest.TestCase):
 
   def test_starts_at_the_mean_face_and_adds_scaled_updates(self):
     net, geometry, variables, image = _apply(_SMALL)
-    out = net.apply(variables, image, geometry)
+    out = jax.jit(net.apply)(variables, image, geometry)
     start = out['inputs'][0]
     # fc2 starts near zero.
     self.assertLess(float(jnp.abs((out['params'][-1] - start)
@@ -123,7 +134,7 @@ class UpdateTest(absltest.TestCase):
     np.testing.assert_array_equal(out['inputs'][1:], out['params'][:-1])
 
   def test_gradient_flows_through_the_drawing(self):
-    # With F cut off ({I, V}), block 6 hears of block 1 through P and V alone.
+    # With F cut off ({I, V}), the last block hears of block 1 through P and V alone.
     config = dataclasses.replace(_SMALL, inputs='IV', dropout=0.0)
     net, geometry, variables, image = _apply(config)
     variables = jax.tree.map(lambda x: x, variables)
@@ -137,19 +148,22 @@ class UpdateTest(absltest.TestCase):
       # The last UPDATE alone: P itself is not in it.
       return jnp.sum(out['updates'][-1]**2)
 
-    with_v = jax.grad(loss)(variables['params'], geometry)
+    with_v = jax.jit(jax.grad(loss))(variables['params'], geometry)
     size = lambda tree: float(jnp.max(jnp.abs(tree['block1']['fc2']['kernel'])))
     self.assertGreater(size(with_v), 0)
     cut = dataclasses.replace(config, stop_gradient_between_blocks=True)
     net = network.PifaNetwork(cut, _TOY.num_params)
-    self.assertEqual(size(jax.grad(loss)(variables['params'], geometry)), 0)
+    self.assertEqual(
+        size(jax.jit(lambda p, g: jax.grad(loss)(p, g))(
+            variables['params'], geometry)), 0)
 
   def test_dropout_depends_on_the_key_of_the_sample_alone(self):
     net, geometry, variables, image = _apply(_SMALL)
     image = jnp.stack([image[0], image[0], image[0], image[0]])
     keys = jax.random.split(jax.random.key(0), 2)[jnp.array([0, 1, 0, 1])]
-    out, _ = net.apply(variables, image, geometry, train=True,
-                       dropout_keys=keys, mutable=['batch_stats'])
+    out, _ = jax.jit(functools.partial(
+        net.apply, train=True, mutable=['batch_stats']))(
+            variables, image, geometry, dropout_keys=keys)
     update = np.asarray(out['updates'][0])
     np.testing.assert_array_equal(update[0], update[2])
     self.assertGreater(np.abs(update[0] - update[1]).max(), 0)
