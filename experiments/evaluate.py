@@ -32,11 +32,11 @@ def main(run: program.Run) -> int:
         'experiments.train.')
   folder = os.path.join(os.path.abspath(f.checkpoint), 'checkpoints')
   keeper = checkpoints.Checkpointer(folder)
-  steps = keeper.steps()
-  if not steps:
+  newest = keeper.latest_intact_step()
+  if newest is None:
     raise program.UserError(f'There is no finished checkpoint in {folder}; train '
                             f'with --workdir={f.checkpoint} first.')
-  config = config_lib.RunConfig.from_json(keeper.meta(steps[-1])['config'])
+  config = config_lib.RunConfig.from_json(keeper.meta(newest)['config'])
   # The run knows its own face model and landmarks.
   f.face_model = config.face_model
   if f['landmark_scheme'].using_default_value and f.dataset == 'aflw':

@@ -123,12 +123,11 @@ class Run:
     self.workdir = None
     self._record = {}
 
-  def open(self, workdir: str | None, **facts) -> str:
-    """Makes the run's folder and writes run.json and <program>.flags in it.
+  def make_folder(self, workdir: str | None) -> str:
+    """Makes the run's folder and writes nothing yet: a lock may come first.
 
     Args:
       workdir: the folder; None = runs/<program>.
-      **facts: what else to record (seed, device, ...); JSON values.
 
     Returns:
       The absolute path.
@@ -142,7 +141,22 @@ class Run:
     except OSError as error:
       raise UserError(f'The folder --workdir={workdir} cannot be made '
                       f'({error.strerror}); choose another.') from error
-    self.workdir = workdir
+    return workdir
+
+  def open(self, workdir: str | None, **facts) -> str:
+    """Makes the run's folder and writes run.json and <program>.flags in it.
+
+    Args:
+      workdir: the folder; None = runs/<program>.
+      **facts: what else to record (seed, device, ...); JSON values.
+
+    Returns:
+      The absolute path.
+
+    Raises:
+      UserError: if the folder cannot be made.
+    """
+    self.workdir = workdir = self.make_folder(workdir)
     explicit = flags.FLAGS.flags_by_module_dict()
     ours = [flag for module, of_module in explicit.items()
             if module.startswith('experiments') or module == sys.argv[0]

@@ -30,12 +30,14 @@ def _shapes(config):
   return variables, out
 
 
-def _apply(config, model=_TOY, batch=2, seed=0):
-  net = network.PifaNetwork(config, model.num_params)
-  geometry = network.network_geometry(model, config)
-  variables = network.init_variables(net, geometry, seed)
+@functools.lru_cache(maxsize=None)
+def _apply(config):
+  """A network on the toy model, its variables and two pictures."""
+  net = network.PifaNetwork(config, _TOY.num_params)
+  geometry = network.network_geometry(_TOY, config)
+  variables = network.init_variables(net, geometry, 0)
   image = jax.random.uniform(
-      jax.random.key(1), (batch, config.crop_size, config.crop_size, 3),
+      jax.random.key(1), (2, config.crop_size, config.crop_size, 3),
       minval=-1)
   return net, geometry, variables, image
 
