@@ -54,10 +54,10 @@ def main(run: program.Run) -> int:
   restore = (keeper.restore_best if f.weights == 'best'
              else keeper.restore_latest)
   step, state, _ = restore(template)
-  workdir = run.open(f.workdir if not f['workdir'].using_default_value
-                     and f.workdir != f.checkpoint
-                     else os.path.join(f.checkpoint, 'evaluation'),
-                     seed=config.seed, checkpoint=keeper.content_hash(step))
+  # A flag file names the TRAINING run's folder: a result goes into it, beside
+  # the run's own record.
+  workdir = run.make_folder(os.path.join(f.checkpoint, 'evaluation'))
+  run.open(workdir, seed=config.seed, checkpoint=keeper.content_hash(step))
   evaluator = evaluation.Evaluator(
       net, geometry, projection.landmark_model(data.model, data.scheme),
       jitter=data.jitter_boxes)

@@ -143,20 +143,14 @@ class Run:
                       f'({error.strerror}); choose another.') from error
     return workdir
 
-  def open(self, workdir: str | None, **facts) -> str:
-    """Makes the run's folder and writes run.json and <program>.flags in it.
+  def open(self, folder: str, **facts) -> None:
+    """Begins the record: writes run.json and <program>.flags.
 
     Args:
-      workdir: the folder; None = runs/<program>.
+      folder: of `make_folder`.
       **facts: what else to record (seed, device, ...); JSON values.
-
-    Returns:
-      The absolute path.
-
-    Raises:
-      UserError: if the folder cannot be made.
     """
-    self.workdir = workdir = self.make_folder(workdir)
+    self.workdir = folder
     explicit = flags.FLAGS.flags_by_module_dict()
     ours = [flag for module, of_module in explicit.items()
             if module.startswith('experiments') or module == sys.argv[0]
@@ -166,13 +160,12 @@ class Run:
         'flags': {flag.name: flag.value for flag in ours},
         'versions': _versions(), 'commit': _commit(), 'start': _now(), **facts}
     self._write()
-    with open(os.path.join(workdir, f'{self.program}.flags'), 'w') as file:
+    with open(os.path.join(folder, f'{self.program}.flags'), 'w') as file:
       for flag in ours:
         if flag.value is not None:
           line = flag.serialize()
           if line:
             file.write(line + '\n')
-    return workdir
 
   def note(self, **facts) -> None:
     """Adds facts to run.json."""

@@ -124,9 +124,10 @@ def main(run: program.Run) -> int:
         f'batch_size={f.batch_size} does not split over {len(devices)} devices; '
         f'use a multiple of {len(devices)}.')
   # The lock first: a run that is refused must not touch the other one's record.
-  with checkpoints.WorkdirLock(run.make_folder(f.workdir)):
-    workdir = run.open(f.workdir, seed=f.seed,
-                       device=f'{len(devices)} x {devices[0].device_kind}')
+  workdir = run.make_folder(f.workdir)
+  with checkpoints.WorkdirLock(workdir):
+    run.open(workdir, seed=f.seed,
+             device=f'{len(devices)} x {devices[0].device_kind}')
     data = data_flags.open_data(say=_say)
     config = config_lib.from_flags(
         landmark_scheme=data.scheme, face_model=f.face_model,
