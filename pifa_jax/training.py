@@ -336,7 +336,7 @@ def train_step(state: TrainState, rows: CropRows, samples: Array,
       objective, has_aux=True)(state.params)
   grads, value, per_block, nme = _sum_over_devices(
       (grads, value, per_block, nme), axis_name)
-  grad_norm = optax.global_norm(grads)
+  grad_norm = optax.tree.norm(grads)
   finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
   keep = lambda new, old: jnp.where(finite, new, old)
