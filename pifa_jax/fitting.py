@@ -1,19 +1,21 @@
 """Landmarks -> P (Sec. 3.1): the ground truth that 2D labels do not have.
 
-Alternates a weak-perspective camera and ridge regression of expression and
-identity. Written for one face; `jax.jit(jax.vmap(...))` fits thousands a second.
+Alternates a weak-perspective camera and ridge regression of the shape. Written for
+one face; `fit_faces` fits thousands a second.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pifa_jax import boxes, projection
-from pifa_jax.types import Array, FaceParams, MorphableModel
+from pifa_jax.types import Array, FaceParams, MorphableModel, flatten_params
 
 # Label noise against which the shape is regularised, in box sizes.
 DEFAULT_NOISE = 0.01
 _CG_ITERATIONS = 60
 _CG_TOLERANCE = 1e-3  # of the residual; far below the labels' noise
+_BATCH = 32  # larger batches fall out of the cache: BUILD_NOTES.md D-13
 
 
 def fit_landmarks(model: MorphableModel, points: Array, visible: Array, *,
@@ -23,8 +25,8 @@ def fit_landmarks(model: MorphableModel, points: Array, visible: Array, *,
 
   Every round: (1) an affine camera by least squares on centred points, projected
   on the nearest scaled rotation, so that M is a weak-perspective camera (6
-  degrees of freedom, Sec. 3.1); (2) ridge regression of the expression
-  coefficients, each with its prior 1 / stddev^2; (3) the same for identity.
+  degrees of freedom, Sec. 3.1); (2) ridge regression of identity and expression
+  together, each coefficient with its prior 1 / stddev^2.
 
   Args:
     model: the 3DMM.
@@ -61,27 +63,17 @@ def fit_landmarks(model: MorphableModel, points: Array, visible: Array, *,
   weight = jnp.where(usable, visible.astype(jnp.float32), 1.0)
   target = jnp.where(visible[:, None] & usable, (points - centre) / size, 0.0)
 
-  identity = jnp.zeros(model.num_identity)
-  expression = jnp.zeros(model.num_expression)
   mean = jnp.asarray(part.mean_shape)
-  of_identity = part.identity_basis * part.identity_stddev[:, None, None]
-  of_expression = part.expression_basis * part.expression_stddev[:, None, None]
-  identity_kernel, expression_kernel = (_kernel(of_identity),
-                                        _kernel(of_expression))
-  add = lambda basis, coeffs: jnp.einsum('k,kqi->qi', coeffs, basis)
-  expression_dual = identity_dual = jnp.zeros(2 * count)
+  # In units of the priors' deviations, identity and expression are one basis.
+  stddev = jnp.concatenate([part.identity_stddev, part.expression_stddev])
+  basis = jnp.concatenate([part.identity_basis, part.expression_basis])
+  basis = basis * stddev[:, None, None]
+  kernel = _kernel(basis)
+  vertices, dual = mean, jnp.zeros(2 * count)
   for _ in range(rounds):
-    camera = _camera(mean + add(of_identity, identity)
-                     + add(of_expression, expression), target, weight)
-    expression, expression_dual = _ridge(
-        camera, of_expression, expression_kernel,
-        mean + add(of_identity, identity), target, weight, noise,
-        expression_dual)
-    identity, identity_dual = _ridge(
-        camera, of_identity, identity_kernel,
-        mean + add(of_expression, expression), target, weight, noise,
-        identity_dual)
-  vertices = mean + add(of_identity, identity) + add(of_expression, expression)
+    camera = _camera(vertices, target, weight)
+    coeffs, dual = _ridge(camera, basis, kernel, mean, target, weight, noise, dual)
+    vertices = mean + jnp.einsum('k,kqi->qi', coeffs, basis)
   camera = _camera(vertices, target, weight)
 
   error = jnp.sqrt(jnp.sum((projection.project(camera, vertices) - target)**2,
@@ -89,14 +81,46 @@ def fit_landmarks(model: MorphableModel, points: Array, visible: Array, *,
   residual = jnp.sum(weight * error) / jnp.sum(weight)
   usable = usable & jnp.isfinite(residual)
   camera = (camera * size).at[:, 3].add(centre)
-  fitted = FaceParams(
-      camera=camera, identity=identity * part.identity_stddev,
-      expression=expression * part.expression_stddev)
+  identity, expression = jnp.split(coeffs * stddev, [model.num_identity])
+  fitted = FaceParams(camera=camera, identity=identity, expression=expression)
   fallback = FaceParams(
       camera=jnp.array([[1.0, 0, 0, 0], [0, -1.0, 0, 0]]),
       identity=jnp.zeros_like(identity), expression=jnp.zeros_like(expression))
   return (jax.tree.map(lambda a, b: jnp.where(usable, a, b), fitted, fallback),
           jnp.where(usable, residual, jnp.inf))
+
+
+def fit_faces(model: MorphableModel, points: Array, visible: Array, *,
+              scheme: str) -> tuple[np.ndarray, np.ndarray]:
+  """`fit_landmarks` for many faces.
+
+  Args:
+    model: the 3DMM.
+    points: (M, N, 2) pixels.
+    visible: (M, N) bool.
+    scheme: of the points.
+
+  Returns:
+    (M, 8 + N_I + N_E) flat P and (M,) residuals, as of `fit_landmarks`.
+
+  Raises:
+    ValueError: if the points do not fit the scheme.
+  """
+
+  @jax.jit
+  def fit(points, visible):
+    def one(face):
+      params, residual = fit_landmarks(model, *face, scheme=scheme)
+      return flatten_params(params), residual
+    return jax.lax.map(one, (points, visible), batch_size=_BATCH)
+
+  # Padded to a few sizes, so that small and large sets share programs.
+  count = len(points)
+  fill = lambda a: np.concatenate(
+      [a, np.zeros((-count % 256,) + a.shape[1:], a.dtype)])
+  params, residuals = jax.device_get(
+      fit(fill(np.asarray(points, np.float32)), fill(np.asarray(visible, bool))))
+  return params[:count], residuals[:count]
 
 
 def _camera(vertices, target, weight):
@@ -136,14 +160,17 @@ def _ridge(camera, basis, kernel, rest, target, weight, noise, guess):
   next round starts.
   """
   count = target.shape[0]
-  root = jnp.sqrt(weight)[:, None]
+  root = jnp.sqrt(weight)
   rows = camera[:, :3]
-  gram = jnp.einsum('ci,dj,ijnm->ncmd', rows, rows, kernel)
-  gram = gram * root[:, :, None, None] * root[None, None]
+  # Nine scaled planes of the kernel, not one einsum: the compiler makes a single
+  # loop of them, three times as fast as the batched small products.
+  gram = sum(rows[:, i, None, None, None] * rows[:, j, None] * kernel[i, j][:, None]
+             for i in range(3) for j in range(3))
+  gram = gram * root[:, None, None] * root
   gram = gram.reshape(2 * count, 2 * count) + noise**2 * jnp.eye(2 * count)
-  residual = (target - projection.project(camera, rest)) * root
-  dual = _solve_positive(gram, residual.reshape(-1), guess)
-  back = (root * dual.reshape(count, 2)) @ rows
+  residual = (target - projection.project(camera, rest)) * root[:, None]
+  dual = _solve_positive(gram, residual.T.reshape(-1), guess)
+  back = (root * dual.reshape(2, count)).T @ rows
   return jnp.einsum('kni,ni->k', basis, back), dual
 
 

@@ -16,22 +16,20 @@ import shutil
 import tempfile
 from typing import Any, Callable, Iterable
 
-import jax
 import numpy as np
 
 from pifa_jax import boxes as box_lib
 from pifa_jax import fitting
 from pifa_jax.datasets.samples import Reject, Sample, decode_image
-from pifa_jax.types import MorphableModel, flatten_params
+from pifa_jax.types import MorphableModel
 
-SCHEMA = 1
+SCHEMA = 2  # raise it when crops or target P of the same sources change
 IMAGE_SIZE = 160
 # Jitter moves a box by at most 0.2 of its size and scales it by at most 1.2; at
 # the default 0.1 and 1.1 the margin holds every jittered box whole.
 MARGIN = 1.4
 
 _ARRAYS = ('images', 'landmarks', 'visible', 'params', 'boxes', 'residuals')
-_FIT_BATCH = 32  # larger batches fall out of the cache: BUILD_NOTES.md D-13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +109,7 @@ def pack_samples(samples: Iterable[Sample], model: MorphableModel, *,
                      f'{rejects[0].name}, {rejects[0].reason}.' if rejects else
                      'The data set holds no samples.')
   points, visible = np.stack(points), np.stack(visible)
-  params, residuals = fit_all(model, points, visible, scheme)
+  params, residuals = fitting.fit_faces(model, points, visible, scheme=scheme)
   good = np.isfinite(residuals)
   if not good.any():
     raise ValueError(f'No face fits the landmarks of any of the {len(names)} '
@@ -175,37 +173,6 @@ def _weights(length, start, extent, size):
   return (kernel(np.arange(length)) / np.maximum(total, 1e-6)).astype(np.float32)
 
 
-def fit_all(model: MorphableModel, points: np.ndarray, visible: np.ndarray,
-            scheme: str) -> tuple[np.ndarray, np.ndarray]:
-  """`fit_landmarks` for many faces.
-
-  Args:
-    model: the 3DMM.
-    points: (M, N, 2).
-    visible: (M, N).
-    scheme: of the points.
-
-  Returns:
-    (M, 8 + N_I + N_E) flat P and (M,) residuals.
-  """
-
-  @jax.jit
-  def fit(points, visible):
-    def one(face):
-      params, residual = fitting.fit_landmarks(model, *face, scheme=scheme)
-      return flatten_params(params), residual
-    return jax.lax.map(one, (points, visible), batch_size=_FIT_BATCH)
-
-  # Padded to a few sizes, so that small and large sets share programs.
-  count = len(points)
-  padded = -(-count // 256) * 256
-  fill = lambda a: np.concatenate([a, np.zeros((padded - count,) + a.shape[1:],
-                                               a.dtype)])
-  params, residuals = jax.device_get(
-      fit(fill(points.astype(np.float32)), fill(visible)))
-  return params[:count], residuals[:count]
-
-
 def choose_scheme(model: MorphableModel, landmarks: np.ndarray,
                   visible: np.ndarray) -> tuple[str, dict[str, float]]:
   """The landmark scheme that the labels follow: the one that fits best.
@@ -234,7 +201,8 @@ def choose_scheme(model: MorphableModel, landmarks: np.ndarray,
         f'are {have}; give --landmark_scheme a file of {count} vertex ids.')
   some = np.linspace(0, len(landmarks) - 1, min(128, len(landmarks))).astype(int)
   residuals = {name: float(np.median(
-      fit_all(model, landmarks[some], visible[some], name)[1]))
+      fitting.fit_faces(
+      model, landmarks[some], visible[some], scheme=name)[1]))
                for name in names}
   best = min(residuals, key=residuals.get)
   if not residuals[best] < 0.08:
