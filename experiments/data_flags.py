@@ -172,10 +172,7 @@ def _aflw(model, f, scheme, split, say):
              files + [root / 'BoundingBox.mat', root / 'Landmark.mat'])}
 
   def build():
-    found = aflw.read_aflw(f.data_dir, split)
-    for note in found.notes:
-      say(note)
-    return _pack(found.samples, found.rejects, model, scheme, split, say)
+    return _pack(aflw.read_aflw(f.data_dir, split), model, scheme, split, say)
 
   return packed.open_or_build(f.cache_dir, key, build)
 
@@ -187,17 +184,18 @@ def _300w(model, f, split, say):
              files + [path.with_suffix('.pts') for path in files])}
 
   def build():
-    samples, rejects = ibug.read_300w(f.data_dir, split)
-    return _pack(samples, rejects, model, 'ibug68', split, say)
+    return _pack(ibug.read_300w(f.data_dir, split), model, 'ibug68', split, say)
 
   return packed.open_or_build(f.cache_dir, key, build)
 
 
-def _pack(samples, rejects, model, scheme, split, say):
+def _pack(found, model, scheme, split, say):
   """Crops and fits; tells the user what came of it."""
-  say(f'Packing {len(samples)} {split} photographs ...')
-  arrays, more = packed.pack_samples(samples, model, scheme=scheme)
-  rejects = rejects + more
+  for note in found.notes:
+    say(note)
+  say(f'Packing {len(found.samples)} {split} photographs ...')
+  arrays, more = packed.pack_samples(found.samples, model, scheme=scheme)
+  rejects = found.rejects + more
   say(f'{split}: {len(arrays["names"])} faces, mean residual of P '
       f'{100 * arrays["residuals"].mean():.2f} % of the face, {len(rejects)} '
       'rejected' + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10]))

@@ -38,7 +38,8 @@ class IbugTest(absltest.TestCase):
 
   def test_reads_both_splits(self):
     for split in ('train', 'test'):
-      samples, rejects = ibug.read_300w(self.root, split)
+      found = ibug.read_300w(self.root, split)
+      samples, rejects = found.samples, found.rejects
       self.assertLen(samples, 3)
       self.assertEmpty(rejects)
       # 1-based in the file, 0-based here.
@@ -60,7 +61,8 @@ class IbugTest(absltest.TestCase):
         ('huge', _pts(np.zeros((2000, 2))), '2000 points')):
       with self.subTest(name):
         self._add('afw', name, text)
-        samples, rejects = ibug.read_300w(self.root, 'train')
+        found = ibug.read_300w(self.root, 'train')
+        samples, rejects = found.samples, found.rejects
         self.assertLen(samples, 5)
         reasons = {r.name: r.reason for r in rejects}
         self.assertIn(part, reasons[f'afw/{name}.jpg'])

@@ -7,14 +7,11 @@
 Everything counts from 1, as in Matlab.
 """
 
-import collections.abc
-from collections.abc import Sequence
-import dataclasses
 import pathlib
 
 import numpy as np
 
-from pifa_jax.datasets.samples import Reject, Sample
+from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
 
 _KEYS = {'train': ('bboxesTr', 'phisTr', 'TrainImages'),
          'test': ('bboxesT', 'phisT', 'TestImages')}
@@ -29,39 +26,7 @@ HOW_TO_GET = (
     'built-in faces.')
 
 
-@dataclasses.dataclass(frozen=True)
-class AflwSplit:
-  """One split.
-
-  Attributes:
-    samples: usable rows, in the order of the files; a file is read when its
-      sample is asked for.
-    rejects: the others, with reasons.
-    notes: sentences for the user: what was decided from the data.
-  """
-
-  samples: Sequence[Sample]
-  rejects: list[Reject]
-  notes: list[str]
-
-
-class _LazySamples(collections.abc.Sequence):
-  """Samples whose bytes are read at every access: the set may exceed memory."""
-
-  def __init__(self, rows):
-    self._rows = rows
-
-  def __len__(self):
-    return len(self._rows)
-
-  def __getitem__(self, index):
-    if isinstance(index, slice):
-      return _LazySamples(self._rows[index])
-    path, name, points, visible, box = self._rows[index]
-    return Sample(name, path.read_bytes(), points, visible, box)
-
-
-def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> AflwSplit:
+def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   """Reads one split; images stay encoded.
 
   A Matlab box (x, y, w, h) covers w x h pixels from pixel (x, y) on, counted
@@ -83,16 +48,17 @@ def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> AflwSplit:
   """
   boxes, labels, files = read_tables(data_dir, split)
   landmarks, visible, notes = split_labels(labels)
-  rows, rejects = [], []
+  paths, samples, rejects = [], [], []
   for box, points, seen, path in zip(boxes, landmarks, visible, files):
     name = f'{path.parent.name}/{path.name}'
     reason = _problem(box, points, seen) or _unreadable(path)
     if reason is not None:
       rejects.append(Reject(name, reason))
     else:
-      rows.append((path, name, points.astype(np.float32), seen,
-                   box.astype(np.float32)))
-  return AflwSplit(_LazySamples(rows), rejects, notes)
+      paths.append(path)
+      samples.append(Sample(name, b'', points.astype(np.float32), seen,
+                            box.astype(np.float32)))
+  return SampleSet(LazySamples(paths, samples), rejects, notes)
 
 
 def _unreadable(path):

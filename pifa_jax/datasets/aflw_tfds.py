@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets import aflw
-from pifa_jax.datasets.samples import Reject, Sample
+from pifa_jax.datasets.samples import Reject, Sample, SampleSet
 
 
 @functools.cache
@@ -93,7 +93,7 @@ class _TfdsSamples(collections.abc.Sequence):
 
 def read_aflw_tfds(tfds_dir: str | pathlib.Path,
                    manual_dir: str | pathlib.Path | None,
-                   split: str) -> aflw.AflwSplit:
+                   split: str) -> SampleSet:
   """Reads one split from TFDS records, which are made if they are not there.
 
   Args:
@@ -126,7 +126,7 @@ def read_aflw_tfds(tfds_dir: str | pathlib.Path,
         download_config=tfds.download.DownloadConfig(
             manual_dir=str(pathlib.Path(manual_dir).expanduser())))
   facts = builder.info.metadata[split]
-  return aflw.AflwSplit(
+  return SampleSet(
       _TfdsSamples(builder.as_data_source(split)),
       [Reject(name, reason) for name, reason in facts['rejects']],
       list(facts['notes']))

@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from pifa_jax.datasets.samples import Reject, Sample
+from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
 
 # Sec. 4.2: 3,148 for training; common (554) and challenging (135) for testing.
 SPLITS = {'train': ('lfpw/trainset', 'helen/trainset', 'afw'),
@@ -17,8 +17,7 @@ _MAX_POINTS = 1000
 _PICTURES = ('.jpg', '.jpeg', '.png', '.bmp')
 
 
-def read_300w(data_dir: str | pathlib.Path | None, split: str
-              ) -> tuple[list[Sample], list[Reject]]:
+def read_300w(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   """Reads one split; the box of a face is that of its 68 landmarks.
 
   Args:
@@ -26,7 +25,7 @@ def read_300w(data_dir: str | pathlib.Path | None, split: str
     split: 'train' or 'test'.
 
   Returns:
-    Samples with all landmarks visible, and what could not be used.
+    The split, with all landmarks visible.
 
   Raises:
     FileNotFoundError: if a folder is missing.
@@ -34,7 +33,7 @@ def read_300w(data_dir: str | pathlib.Path | None, split: str
   """
   if split not in SPLITS:
     raise ValueError(f'split={split!r}; 300W has train and test.')
-  samples, rejects = [], []
+  paths, samples, rejects = [], [], []
   for path in picture_files(data_dir, split):
     name = str(path.relative_to(pathlib.Path(data_dir).expanduser()))
     labels = next((path.with_suffix(end) for end in ('.pts', '.PTS')
@@ -46,12 +45,13 @@ def read_300w(data_dir: str | pathlib.Path | None, split: str
       if points.shape != (68, 2):
         raise ValueError(f'{labels.name} has {len(points)} points, not 68')
       low, high = points.min(axis=0), points.max(axis=0)
+      paths.append(path)
       samples.append(Sample(
-          name, path.read_bytes(), points, np.ones(68, bool),
+          name, b'', points, np.ones(68, bool),
           np.concatenate([low, high - low]).astype(np.float32)))
     except (OSError, ValueError) as error:
       rejects.append(Reject(name, str(error)))
-  return samples, rejects
+  return SampleSet(LazySamples(paths, samples), rejects, [])
 
 
 def picture_files(data_dir: str | pathlib.Path | None,

@@ -1,7 +1,10 @@
 """One labelled photograph, as every reader of a data set gives it."""
 
+import collections.abc
 import dataclasses
 import io
+import pathlib
+from typing import Sequence
 import warnings
 
 import numpy as np
@@ -19,9 +22,15 @@ class Sample:
   Attributes:
     name: of the sample in its data set.
     image_bytes: the encoded file.
-    landmarks: (N, 2) float32, 0-based pixels.
-    visible: (N,) bool.
+    landmarks: (N, 2) float32, 0-based pixels; anything where not visible.
+    visible: (N,) bool: landmarks that are labelled and count.
     box: (4,) float32 outer edges (x, y, width, height).
+    pose: (3,) float32 pitch, yaw, roll in degrees (R = Rx Ry Rz, see
+      `projection`), if the data set labels them.
+    params: (8 + N_I + N_E,) float32 exact target P in pixels of the photograph,
+      if the data set has it, for the face model that it was made with.
+    group: photographs of one group are variants of one picture and must not be
+      split between training and validation; '' = a group of its own.
   """
 
   name: str
@@ -29,6 +38,9 @@ class Sample:
   landmarks: np.ndarray
   visible: np.ndarray
   box: np.ndarray
+  pose: np.ndarray | None = None
+  params: np.ndarray | None = None
+  group: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +49,43 @@ class Reject:
 
   name: str
   reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleSet:
+  """One split of a data set.
+
+  Attributes:
+    samples: a sequence of Sample, read from disk at every access.
+    rejects: what cannot be used.
+    notes: sentences about decisions that the data made, for the user.
+  """
+
+  samples: Sequence[Sample]
+  rejects: list[Reject]
+  notes: list[str]
+
+
+class LazySamples(collections.abc.Sequence):
+  """Samples whose photographs are read at every access, not kept in memory."""
+
+  def __init__(self, paths: Sequence[pathlib.Path], samples: Sequence[Sample]):
+    """Makes the sequence.
+
+    Args:
+      paths: of the photographs.
+      samples: without their `image_bytes`, in the same order.
+    """
+    self._paths, self._samples = list(paths), list(samples)
+
+  def __len__(self):
+    return len(self._samples)
+
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return [self[i] for i in range(*index.indices(len(self)))]
+    return dataclasses.replace(self._samples[index],
+                               image_bytes=self._paths[index].read_bytes())
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -58,14 +107,14 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     raise ValueError(f'{name} cannot be decoded: it is empty.')
   try:
     with warnings.catch_warnings():
-      # Pillow warns above 89 megapixels; the line below refuses them.
-      warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+      # Pillow's warnings name no file; what matters is raised below.
+      warnings.simplefilter('ignore')
       image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    # The size is in the header: refused before any pixel is unpacked.
-    if image.width * image.height > MAX_PIXELS:
-      raise ValueError(f'{image.width} x {image.height} pixels is more than the '
-                       f'{MAX_PIXELS} that are read; scale it down')
-    return _to_rgb(ImageOps.exif_transpose(image), Image)
+      # The size is in the header: refused before any pixel is unpacked.
+      if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f'{image.width} x {image.height} pixels is more than '
+                         f'the {MAX_PIXELS} that are read; scale it down')
+      return _to_rgb(ImageOps.exif_transpose(image), Image)
   # Pillow's readers raise many kinds on damaged files: OSError, SyntaxError,
   # struct.error, zlib.error, IndexError, ...
   except Exception as error:  # pylint: disable=broad-except
