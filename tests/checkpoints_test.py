@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from pifa_jax import checkpoints
+from tests import thorough
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -138,7 +139,7 @@ class DamageTest(CheckpointsTestCase):
     sizes = np.array([path.stat().st_size for path in paths])
     paths = [path for path, size in zip(paths, sizes) if size]
     # One in every file at least; then more, where the bytes are.
-    chosen = paths + list(rng.choice(paths, 20))
+    chosen = paths + list(rng.choice(paths, thorough.count(20, 200)))
     for path in chosen:
       good = path.read_bytes()
       bad = bytearray(good)
@@ -233,8 +234,8 @@ for step in range(1, 10**6):
     try:
       for _ in range(2):
         child.stdout.readline()
-      # Stopped and looked at 12 times: the folder is as kill -9 would leave it.
-      for _ in range(12):
+      # Stopped and looked at: the folder is as kill -9 would leave it.
+      for _ in range(thorough.count(12, 200)):
         printed = int(child.stdout.readline())
         time.sleep(rng.uniform(0, 0.2))
         child.send_signal(signal.SIGSTOP)

@@ -14,7 +14,7 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _LAYERS = (
     ('types',),
     ('boxes', 'depth_keys', 'fitting', 'losses', 'masks', 'metrics',
-     'morphable_model', 'projection', 'rendering', 'visualization'),
+     'morphable_model', 'projection', 'protocols', 'rendering', 'visualization'),
     ('network',),
     ('checkpoints', 'datasets', 'face_models', 'optimizer', 'training'),
 )

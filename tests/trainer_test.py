@@ -2,15 +2,18 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 from absl.testing import absltest
 
 from pifa_jax import checkpoints
+from tests import thorough
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CACHE = tempfile.mkdtemp()
@@ -118,6 +121,33 @@ class ResumeTest(absltest.TestCase):
     # The trainer's last line and the evaluator agree on the same weights.
     for a, b in zip(report['nme'], lines[-1]['nme']):
       self.assertAlmostEqual(a, b, places=3)
+
+  @unittest.skipUnless(thorough.THOROUGH, 'minutes; PIFA_JAX_THOROUGH=1 runs it')
+  def test_killed_at_random_times_100_times(self):
+    folder = tempfile.mkdtemp()
+    whole = os.path.join(folder, 'whole')
+    began = time.monotonic()
+    self.assertEqual(_run(whole, steps=40).returncode, 0)
+    duration = time.monotonic() - began
+    reference = _final(whole)
+    rng, kills, run = random.Random(0), 0, 0
+    while kills < 100:
+      process = subprocess.Popen(
+          _command(os.path.join(folder, str(run)), steps=40), cwd=_ROOT, text=True,
+          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_environment())
+      try:
+        _, said = process.communicate(timeout=rng.uniform(0, duration))
+      except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        kills += 1
+        continue
+      self.assertEqual(process.returncode, 0, said)
+      self.assertEqual(_final(os.path.join(folder, str(run))), reference)
+      run += 1
+    done = _run(os.path.join(folder, str(run)), steps=40)
+    self.assertEqual(done.returncode, 0, done.stderr)
+    self.assertEqual(_final(os.path.join(folder, str(run))), reference)
 
 
 class ErrorTest(absltest.TestCase):

@@ -1,7 +1,7 @@
 """Packed crops: the memory-mapped form that training reads.
 
 Every face becomes one uint8 crop of its square box with a margin around it (room
-for box jitter), with its landmarks and target P in pixels of that crop. The
+for box jitter), with its landmarks, target P and pose in pixels of that crop. The
 folder holds plain .npy arrays and dataset.json; a folder is named by the hash of
 all that went into it, so a stale one is never read.
 """
@@ -16,20 +16,22 @@ import shutil
 import tempfile
 from typing import Any, Callable, Iterable
 
+import jax
 import numpy as np
 
 from pifa_jax import boxes as box_lib
-from pifa_jax import fitting
+from pifa_jax import fitting, projection
 from pifa_jax.datasets.samples import Reject, Sample, decode_image
-from pifa_jax.types import MorphableModel
+from pifa_jax.types import MorphableModel, flatten_params, unflatten_params
 
-SCHEMA = 2  # raise it when crops or target P of the same sources change
+SCHEMA = 3  # raise it when crops or target P of the same sources change
 IMAGE_SIZE = 160
 # Jitter moves a box by at most 0.2 of its size and scales it by at most 1.2; at
 # the default 0.1 and 1.1 the margin holds every jittered box whole.
 MARGIN = 1.4
 
-_ARRAYS = ('images', 'landmarks', 'visible', 'params', 'boxes', 'residuals')
+_ARRAYS = ('images', 'landmarks', 'visible', 'params', 'boxes', 'residuals',
+           'poses', 'pixel_sizes')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +45,12 @@ class PackedCrops:
     params: (M, 8 + N_I + N_E) float32 target P, pixels of the packed crop.
     boxes: (M, 4) float32 the provided boxes, pixels of the packed crop.
     residuals: (M,) float32 of the fit, fraction of the landmarks' size; 0 where
-      P is exact.
+      P is exact, infinite where P is not known (and holds zeros).
+    poses: (M, 3) float32 pitch, yaw, roll in degrees: the data set's labels, or
+      P's; NaN where neither is known.
+    pixel_sizes: (M,) float32 a pixel of the photograph, in pixels of the crop.
     names: M names.
+    groups: M names of the pictures that the faces are variants of.
     content_hash: of all arrays.
     meta: what dataset.json holds beside them.
   """
@@ -55,7 +61,10 @@ class PackedCrops:
   params: np.ndarray
   boxes: np.ndarray
   residuals: np.ndarray
+  poses: np.ndarray
+  pixel_sizes: np.ndarray
   names: list[str]
+  groups: list[str]
   content_hash: str
   meta: dict[str, Any]
 
@@ -64,26 +73,30 @@ class PackedCrops:
 
 
 def pack_samples(samples: Iterable[Sample], model: MorphableModel, *,
-                 scheme: str, image_size: int = IMAGE_SIZE,
-                 margin: float = MARGIN
+                 scheme: str | None, exact: bool = False,
+                 image_size: int = IMAGE_SIZE, margin: float = MARGIN
                  ) -> tuple[dict[str, Any], list[Reject]]:
   """Crops the pictures and fits P to the landmarks (Sec. 3.1).
 
   Args:
-    samples: of a reader.
+    samples: of a reader; all with the same number of landmarks.
     model: whose parameters are fitted.
-    scheme: the landmark scheme of the samples.
+    scheme: the landmark scheme of the samples; None = P is not needed, as in a
+      set that is only for evaluation: no face is rejected for its landmarks.
+    exact: take P from the samples, which were made with this model.
     image_size: pixels a side of the crops.
     margin: side of a crop over side of the square box.
 
   Returns:
-    The arrays and names for `write_packed`, and the samples that could not be
-    used.
+    The arrays, names and groups for `write_packed`, and the samples that could
+    not be used.
 
   Raises:
     ValueError: if none can be used.
   """
-  images, points, visible, boxes, names, rejects = [], [], [], [], [], []
+  columns = {name: [] for name in ('images', 'landmarks', 'visible', 'boxes',
+                                   'outer', 'poses', 'params', 'names', 'groups')}
+  rejects = []
   for sample in samples:
     try:
       picture = decode_image(sample.image_bytes, sample.name)
@@ -96,33 +109,97 @@ def pack_samples(samples: Iterable[Sample], model: MorphableModel, *,
           f'{picture.shape[1]} x {picture.shape[0]} pixels'))
       continue
     outer = _margin_box(sample.box, margin)
-    images.append(cut(picture, outer, image_size))
-    points.append(np.asarray(
-        box_lib.crop_points(sample.landmarks, outer, image_size), np.float32))
-    visible.append(sample.visible)
     corner = (sample.box[:2] - outer[:2]) * (image_size / outer[2]) - 0.5
-    boxes.append(np.concatenate(
-        [corner, sample.box[2:] * (image_size / outer[2])]).astype(np.float32))
-    names.append(sample.name)
-  if not images:
+    row = {
+        'images': cut(picture, outer, image_size),
+        'landmarks': np.asarray(
+            box_lib.crop_points(sample.landmarks, outer, image_size), np.float32),
+        'visible': sample.visible,
+        'boxes': np.concatenate(
+            [corner, sample.box[2:] * (image_size / outer[2])]).astype(np.float32),
+        'outer': outer,
+        'poses': (np.full(3, np.nan, np.float32) if sample.pose is None
+                  else np.asarray(sample.pose, np.float32)),
+        'params': sample.params,
+        'names': sample.name, 'groups': sample.group or sample.name}
+    for name, value in row.items():
+      columns[name].append(value)
+  names = columns['names']
+  if not names:
     raise ValueError(f'None of the {len(rejects)} samples can be used; the first: '
                      f'{rejects[0].name}, {rejects[0].reason}.' if rejects else
                      'The data set holds no samples.')
-  points, visible = np.stack(points), np.stack(visible)
-  params, residuals = fitting.fit_faces(model, points, visible, scheme=scheme)
-  good = np.isfinite(residuals)
-  if not good.any():
-    raise ValueError(f'No face fits the landmarks of any of the {len(names)} '
-                     f'samples; look at their labels and at scheme {scheme!r}.')
-  rejects += [Reject(names[i], 'no face fits its landmarks')
-              for i in np.where(~good)[0]]
+  arrays = {name: np.stack(columns[name]) for name in (
+      'images', 'landmarks', 'visible', 'boxes', 'poses')}
+  outer = np.stack(columns['outer'])
+  arrays['pixel_sizes'] = (image_size / outer[:, 2]).astype(np.float32)
+  if scheme is None:
+    nothing = np.zeros((len(names), 8 + model.num_identity + model.num_expression),
+                       np.float32)
+    arrays.update(params=nothing,
+                  residuals=np.full(len(names), np.inf, np.float32))
+    good = np.ones(len(names), bool)
+  else:
+    arrays['params'], arrays['residuals'] = (
+        _exact(model, columns['params'], outer, arrays, scheme, image_size)
+        if exact else fitting.fit_faces(model, arrays['landmarks'],
+                                        arrays['visible'], scheme=scheme))
+    good = np.isfinite(arrays['residuals'])
+    if not good.any():
+      raise ValueError(f'No face fits the landmarks of any of the {len(names)} '
+                       f'samples; look at their labels and at scheme {scheme!r}.')
+    rejects += [Reject(names[i], 'no face fits its landmarks')
+                for i in np.where(~good)[0]]
+    unlabelled = np.isnan(arrays['poses']).any(axis=1)
+    arrays['poses'] = np.where(unlabelled[:, None], pose_degrees(arrays['params']),
+                               arrays['poses'])
   # Hidden points may be anything; NaN would only invite accidents.
-  points = np.where(visible[..., None], points, 0.0).astype(np.float32)
-  arrays = {'images': np.stack(images)[good], 'landmarks': points[good],
-            'visible': visible[good], 'params': params[good],
-            'boxes': np.stack(boxes)[good], 'residuals': residuals[good],
-            'names': [name for name, g in zip(names, good) if g]}
+  arrays['landmarks'] = np.where(arrays['visible'][..., None], arrays['landmarks'],
+                                 0.0).astype(np.float32)
+  arrays = {name: value[good] for name, value in arrays.items()}
+  for name in ('names', 'groups'):
+    arrays[name] = [value for value, g in zip(columns[name], good) if g]
   return arrays, rejects
+
+
+def _exact(model, params, outer, arrays, scheme, image_size):
+  """The samples' own P in crop pixels, and how far the labels lie from it."""
+
+  @jax.jit
+  def move(vectors, outer):
+    def one(vector, box):
+      face = box_lib.crop_params(unflatten_params(vector, model.num_identity), box,
+                                 image_size)
+      return flatten_params(face), projection.landmarks(model, face, scheme)
+    return jax.lax.map(lambda row: one(*row), (vectors, outer), batch_size=64)
+
+  params, points = jax.device_get(move(np.stack(params).astype(np.float32), outer))
+  visible, target = arrays['visible'], arrays['landmarks']
+  gap = np.linalg.norm(points - target, axis=-1)
+  low = np.where(visible[..., None], target, np.inf).min(axis=1)
+  high = np.where(visible[..., None], target, -np.inf).max(axis=1)
+  size = np.sqrt(np.prod(high - low, axis=1))
+  return params, (np.where(visible, gap, 0).sum(axis=1) / visible.sum(axis=1)
+                  / size).astype(np.float32)
+
+
+@jax.jit
+def _poses(cameras):
+  pose = jax.vmap(projection.pose_from_camera)(cameras)
+  return pose['pitch'], pose['yaw'], pose['roll']
+
+
+def pose_degrees(params: np.ndarray) -> np.ndarray:
+  """Pitch, yaw and roll of many faces.
+
+  Args:
+    params: (n, 8 + ...) flat P.
+
+  Returns:
+    (n, 3) float32 degrees.
+  """
+  cameras = np.asarray(params)[:, :8].reshape(-1, 2, 4)
+  return np.rad2deg(np.stack(_poses(cameras), axis=-1)).astype(np.float32)
 
 
 def _touches(box, picture):
@@ -218,8 +295,9 @@ def write_packed(directory: str | pathlib.Path, arrays: dict[str, Any],
 
   Args:
     directory: is replaced.
-    arrays: the array fields of `PackedCrops`, and 'names'. Without 'residuals'
-      they are 0 (P is exact), without 'names' they are numbers.
+    arrays: the array fields of `PackedCrops`, 'names' and 'groups'. Without
+      'residuals' they are 0 (P is exact), without 'poses' they are P's, without
+      'pixel_sizes' 1, without 'names' numbers, without 'groups' the names.
     meta: JSON values to keep beside them.
     rejects: written to rejects.csv; the 20 worst fits go to worst_fits.csv.
 
@@ -229,7 +307,11 @@ def write_packed(directory: str | pathlib.Path, arrays: dict[str, Any],
   directory = pathlib.Path(directory)
   count = len(arrays['images'])
   arrays = {'residuals': np.zeros(count, np.float32),
+            'pixel_sizes': np.ones(count, np.float32),
             'names': [str(i) for i in range(count)], **arrays}
+  arrays.setdefault('groups', arrays['names'])
+  if 'poses' not in arrays and 'params' in arrays:
+    arrays['poses'] = pose_degrees(arrays['params'])
   wrong = _what_is_wrong(arrays, arrays['names'])
   if wrong:
     raise ValueError(f'{directory} is not written: {wrong}.')
@@ -247,7 +329,8 @@ def write_packed(directory: str | pathlib.Path, arrays: dict[str, Any],
     names = list(arrays['names'])
     with open(temporary / 'dataset.json', 'w') as file:
       json.dump({'schema': SCHEMA, 'content_hash': digest.hexdigest()[:16],
-                 'meta': meta, 'names': names, 'num_rejected': len(rejects)}, file)
+                 'meta': meta, 'names': names, 'groups': list(arrays['groups']),
+                 'num_rejected': len(rejects)}, file)
     with open(temporary / 'rejects.csv', 'w', newline='') as file:
       csv.writer(file).writerows([('name', 'reason')] + [
           (reject.name, reject.reason) for reject in rejects])
@@ -268,7 +351,7 @@ def write_packed(directory: str | pathlib.Path, arrays: dict[str, Any],
 def _what_is_wrong(arrays, names):
   """What keeps arrays from being a packed data set; None if they are one."""
   rank = {'images': 4, 'landmarks': 3, 'visible': 2, 'params': 2, 'boxes': 2,
-          'residuals': 1}
+          'residuals': 1, 'poses': 2, 'pixel_sizes': 1}
   kind = {'images': 'uint8', 'visible': 'bool'}
   for name in _ARRAYS:
     if name not in arrays:
@@ -313,7 +396,8 @@ def open_packed(directory: str | pathlib.Path) -> PackedCrops:
     wrong = _what_is_wrong(arrays, info['names'])
     if wrong:
       raise ValueError(wrong)
-    return PackedCrops(names=info['names'], content_hash=info['content_hash'],
+    return PackedCrops(names=info['names'], groups=info['groups'],
+                       content_hash=info['content_hash'],
                        meta={**info['meta'], 'num_rejected':
                              info['num_rejected']}, **arrays)
   except (OSError, EOFError, KeyError, TypeError, ValueError,

@@ -1,0 +1,139 @@
+"""Mutated files: every parser answers with a documented error, soon, or reads it."""
+
+import logging
+import pathlib
+import tempfile
+import time
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import scipy.io
+
+from pifa_jax import checkpoints
+from pifa_jax.datasets import aflw, ibug, packed, samples
+from pifa_jax.face_models import load_landmark_ids, npz_format
+from tests import thorough
+from tests.checkpoints_test import make_state
+from tests.toy_model import make_toy_model
+
+_REPEAT = thorough.count(150, 10_000)
+# Bytes that steer parsers, to be put in at random places.
+_TOKENS = (b'', b'\0', b'\xff' * 8, b'{', b'}' * 50, b'[' * 2000, b'-1', b'1e999',
+           b'nan', b'inf', b'\r\n', b'9' * 30, b'../', b'<html>', b'"')
+
+
+def mutate(good: bytes, rng: np.random.Generator) -> bytes:
+  """One to four random changes: flips, cuts, tokens, repeated and moved parts."""
+  bad = bytearray(good)
+  for _ in range(rng.integers(1, 5)):
+    start = int(rng.integers(len(bad) + 1))
+    # Mostly small changes: headers survive, and the parser gets further.
+    end = min(len(bad), start + int(10 ** rng.uniform(0, 3)))
+    kind = rng.integers(6)
+    if kind == 0 and bad:
+      bad[min(start, len(bad) - 1)] ^= 1 << int(rng.integers(8))
+    elif kind == 1:
+      del bad[start:end]
+    elif kind == 2:
+      bad[start:end] = _TOKENS[rng.integers(len(_TOKENS))]
+    elif kind == 3:
+      bad[start:start] = bad[start:end]
+    elif kind == 4:
+      bad[start:end] = rng.bytes(end - start)
+    else:
+      bad[start:end] = bytes(end - start)
+  return bytes(bad)
+
+
+def _mat(folder):
+  path = folder / 'Landmark.mat'
+  scipy.io.savemat(path, {'phisTr': np.arange(60.0).reshape(5, 12)},
+                   do_compression=True)
+  return path, lambda: aflw._read_mat(path, 'phisTr')
+
+
+def _pts(folder):
+  path = folder / 'a.pts'
+  path.write_text('version: 1\nn_points: 3\n{\n1.5 2\n3 4\n5 6\n}\n')
+  return path, lambda: ibug.read_pts(path)
+
+
+def _face_model(folder):
+  path = folder / 'model.npz'
+  npz_format.save_npz(path, make_toy_model(8, 8), units='mm')
+  return path, lambda: npz_format.load_npz(path)
+
+
+def _vertex_ids(folder):
+  path = folder / 'ids.txt'
+  path.write_text('# ids\n1\n20\n300\n')
+  return path, lambda: load_landmark_ids(path, num_vertices=1000)
+
+
+def _picture(folder):
+  from PIL import Image
+  path = folder / 'a.jpg'
+  Image.fromarray(np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)).save(path)
+  return path, lambda: samples.decode_image(path.read_bytes(), 'a.jpg')
+
+
+def _packed(folder):
+  n = 3
+  packed.write_packed(folder / 'set', {
+      'images': np.zeros((n, 8, 8, 3), np.uint8),
+      'landmarks': np.zeros((n, 5, 2), np.float32),
+      'visible': np.ones((n, 5), bool), 'params': np.ones((n, 12), np.float32),
+      'boxes': np.ones((n, 4), np.float32)}, {'data': 'fuzz'})
+  return folder / 'set' / 'dataset.json', lambda: packed.open_packed(folder / 'set')
+
+
+def _manifest(folder):
+  checkpoints.Checkpointer(folder).save(1, make_state(), {'config': {}})
+  return folder / 'step_1.manifest.json', lambda: _intact(folder)
+
+
+def _meta(folder):
+  checkpoints.Checkpointer(folder).save(1, make_state(), {'config': {}})
+  return folder / 'step_1' / 'meta.json', lambda: _intact(folder)
+
+
+def _intact(folder):
+  step = checkpoints.Checkpointer(folder).latest_intact_step()
+  if step is None:
+    raise checkpoints.CheckpointError('no checkpoint is intact')
+  return step
+
+
+class FuzzTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(
+      ('mat', _mat, ValueError), ('pts', _pts, ValueError),
+      ('face_model', _face_model, ValueError),
+      ('vertex_ids', _vertex_ids, ValueError),
+      ('picture', _picture, ValueError), ('packed', _packed, ValueError),
+      ('manifest', _manifest, checkpoints.CheckpointError),
+      ('meta', _meta, checkpoints.CheckpointError))
+  def test_only_documented_errors(self, make, error):
+    with tempfile.TemporaryDirectory() as folder:
+      path, parse = make(pathlib.Path(folder))
+      parse()
+      good, rng = path.read_bytes(), np.random.default_rng(0)
+      refused, slowest = 0, 0.0
+      logging.disable(logging.WARNING)  # one line a damaged checkpoint
+      self.addCleanup(logging.disable, logging.NOTSET)
+      for _ in range(_REPEAT):
+        path.write_bytes(mutate(good, rng))
+        began = time.monotonic()
+        try:
+          parse()
+        except error:
+          refused += 1
+        slowest = max(slowest, time.monotonic() - began)
+      # Mutations do harm, or this would test nothing.
+      self.assertGreater(refused, _REPEAT // 10)
+      self.assertLess(slowest, 5.0)
+
+
+if __name__ == '__main__':
+  absltest.main()
