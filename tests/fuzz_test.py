@@ -10,8 +10,8 @@ from absl.testing import parameterized
 import numpy as np
 import scipy.io
 
-from pifa_jax import checkpoints
-from pifa_jax.datasets import aflw, ibug, packed, samples
+from pifa_jax import checkpoints, matlab_files
+from pifa_jax.datasets import ibug, packed, samples
 from pifa_jax.face_models import load_landmark_ids, npz_format
 from tests import thorough
 from tests.checkpoints_test import make_state
@@ -46,11 +46,16 @@ def mutate(good: bytes, rng: np.random.Generator) -> bytes:
   return bytes(bad)
 
 
-def _mat(folder):
-  path = folder / 'Landmark.mat'
-  scipy.io.savemat(path, {'phisTr': np.arange(60.0).reshape(5, 12)},
-                   do_compression=True)
-  return path, lambda: aflw._read_mat(path, 'phisTr')
+def _mat(folder, **how):
+  path = folder / 'a.mat'
+  cells = np.array([[np.arange(3.0), 'text']], object)
+  scipy.io.savemat(path, {'x': np.arange(60.0).reshape(5, 12), 'y': np.eye(2) > 0,
+                          'cells': cells, 'struct': {'a': 1, 'b': [2.0]}}, **how)
+  return path, lambda: matlab_files.read_mat(path, ('x', 'y', 'cells', 'struct'))
+
+
+def _mat_compressed(folder):
+  return _mat(folder, do_compression=True)
 
 
 def _pts(folder):
@@ -108,7 +113,8 @@ def _intact(folder):
 class FuzzTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
-      ('mat', _mat, ValueError), ('pts', _pts, ValueError),
+      ('mat', _mat, ValueError),
+      ('mat_compressed', _mat_compressed, ValueError), ('pts', _pts, ValueError),
       ('face_model', _face_model, ValueError),
       ('vertex_ids', _vertex_ids, ValueError),
       ('picture', _picture, ValueError), ('packed', _packed, ValueError),

@@ -16,7 +16,8 @@ _LAYERS = (
     ('boxes', 'depth_keys', 'fitting', 'losses', 'masks', 'metrics',
      'morphable_model', 'projection', 'protocols', 'rendering', 'visualization'),
     ('network',),
-    ('checkpoints', 'datasets', 'face_models', 'optimizer', 'training'),
+    ('checkpoints', 'datasets', 'face_models', 'matlab_files', 'optimizer',
+     'training'),
 )
 _LEVEL = {name: level for level, names in enumerate(_LAYERS) for name in names}
 _GEOMETRY_MAY_IMPORT = {'jax', 'numpy', 'chex', 'collections', 'dataclasses',

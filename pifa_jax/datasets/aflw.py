@@ -12,6 +12,7 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
+from pifa_jax.matlab_files import read_numbers
 
 _KEYS = {'train': ('bboxesTr', 'phisTr', 'TrainImages'),
          'test': ('bboxesT', 'phisT', 'TestImages')}
@@ -85,8 +86,8 @@ def read_tables(data_dir: str | pathlib.Path | None, split: str
   for name in ('BoundingBox.mat', 'Landmark.mat', folder):
     if not (root / name).exists():
       raise FileNotFoundError(f'There is no {root / name}: {HOW_TO_GET}')
-  boxes = _read_mat(root / 'BoundingBox.mat', box_key)
-  labels = _read_mat(root / 'Landmark.mat', label_key)
+  boxes = read_numbers(root / 'BoundingBox.mat', [box_key])[box_key]
+  labels = read_numbers(root / 'Landmark.mat', [label_key])[label_key]
   if boxes.ndim != 2 or boxes.shape[1] != 4:
     raise ValueError(f'{root / "BoundingBox.mat"}: {box_key} has shape '
                      f'{boxes.shape} but rows must be x y w h.')
@@ -109,27 +110,6 @@ def read_tables(data_dir: str | pathlib.Path | None, split: str
            for n in range(1, len(boxes) + 1)]
   boxes = np.concatenate([boxes[:, :2] - 1.5, boxes[:, 2:]], axis=1)
   return boxes, labels, files
-
-
-def _read_mat(path, key):
-  import scipy.io
-  try:
-    content = scipy.io.loadmat(path, variable_names=[key])
-  # scipy raises many kinds on damaged files, none of them documented.
-  except Exception as error:  # pylint: disable=broad-except
-    head = path.read_bytes()[:100].lstrip().lower()
-    what = ("it is a web page saved under the file's name"
-            if head.startswith((b'<!doctype', b'<html')) else str(error))
-    raise ValueError(f'{path} is not a Matlab file that can be read: {what}; get '
-                     'it again.') from error
-  if key not in content:
-    raise ValueError(f'{path} has no variable {key!r}; it is not the release\'s '
-                     'file.')
-  value = content[key]
-  if not isinstance(value, np.ndarray) or value.dtype.kind not in 'fiu':
-    raise ValueError(f'{path}: {key!r} is not a table of real numbers; it is not '
-                     "the release's file.")
-  return value.astype(np.float64)
 
 
 def split_labels(labels: np.ndarray

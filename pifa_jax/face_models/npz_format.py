@@ -209,7 +209,9 @@ def _read(path, max_bytes, wanted):
         raise ValueError(f'{path} is damaged in {damaged}; get it again.')
     with np.load(path, allow_pickle=False) as archive:
       return {name: archive[name] for name in archive.files if wanted(name)}
-  except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+  # zipfile raises the last two on damaged headers: unknown compression, password.
+  except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError,
+          RuntimeError) as error:
     raise ValueError(f'{path} cannot be read as an .npz ({error}); get the file '
                      'again.') from error
 
