@@ -69,6 +69,25 @@ flags.DEFINE_float('color', 0.0, 'Random channel gains up to 1 + this.')
 flags.DEFINE_float('occlusion', 0.0, 'Probability of a grey rectangle.',
                    lower_bound=0.0, upper_bound=1.0)
 
+# What the trainer reports, and when. Defined here, where every program finds it: a
+# flag file of a training run also serves the programs that read what it made.
+flags.DEFINE_integer('log_every', 20, 'Steps between printed lines.',
+                     lower_bound=1)
+flags.DEFINE_integer('eval_every', 500, 'Steps between validations.',
+                     lower_bound=1)
+flags.DEFINE_integer('checkpoint_every', 500, 'Steps between checkpoints.',
+                     lower_bound=1)
+flags.DEFINE_integer('picture_every', 1000, 'Steps between pictures of V at '
+                     'every block (Fig. 10); 0 = none.', lower_bound=0)
+flags.DEFINE_integer('max_skipped', 10, 'Steps in a row that may be skipped for '
+                     'a non-finite update before the run stops.', lower_bound=1)
+flags.DEFINE_integer('num_devices', 0, 'Local devices to train on; 0 = all.',
+                     lower_bound=0)
+flags.DEFINE_boolean('fresh', False, 'Start over: put the checkpoints in the '
+                     'work folder aside.')
+flags.DEFINE_boolean('tensorboard', True, 'Write TensorBoard events, if '
+                     'tensorboardX is installed.')
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:

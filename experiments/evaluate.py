@@ -17,7 +17,8 @@ from experiments import config as config_lib
 from experiments import data_flags, evaluation, pictures, program
 from pifa_jax import checkpoints, metrics, network, optimizer, projection, training
 
-flags.DEFINE_string('checkpoint', None, 'Work folder of a training run.')
+flags.DEFINE_string('checkpoint', None, 'Work folder of a training run; default: '
+                    '--workdir, which a flag file gives.')
 flags.DEFINE_enum('weights', 'latest', ['latest', 'best'],
                   'Which of its checkpoints: the newest, or the one with the '
                   'lowest validation NME.')
@@ -26,16 +27,17 @@ flags.DEFINE_enum('weights', 'latest', ['latest', 'best'],
 def main(run: program.Run) -> int:
   """Evaluates; returns the exit code."""
   f = flags.FLAGS
-  if not f.checkpoint:
+  trained = f.checkpoint or f.workdir
+  if not trained:
     raise program.UserError(
         'Say which run to score: --checkpoint=FOLDER, the --workdir of '
         'experiments.train.')
-  folder = os.path.join(os.path.abspath(f.checkpoint), 'checkpoints')
+  folder = os.path.join(os.path.abspath(trained), 'checkpoints')
   keeper = checkpoints.Checkpointer(folder)
   newest = keeper.latest_intact_step()
   if newest is None:
     raise program.UserError(f'There is no finished checkpoint in {folder}; train '
-                            f'with --workdir={f.checkpoint} first.')
+                            f'with --workdir={trained} first.')
   config = config_lib.RunConfig.from_json(keeper.meta(newest)['config'])
   # The run knows its own face model and landmarks.
   f.face_model = config.face_model
@@ -56,7 +58,7 @@ def main(run: program.Run) -> int:
   step, state, _ = restore(template)
   # A flag file names the TRAINING run's folder: a result goes into it, beside
   # the run's own record.
-  workdir = run.make_folder(os.path.join(f.checkpoint, 'evaluation'))
+  workdir = run.make_folder(os.path.join(trained, 'evaluation'))
   run.open(workdir, seed=config.seed, checkpoint=keeper.content_hash(step))
   evaluator = evaluation.Evaluator(
       net, geometry, projection.landmark_model(data.model, data.scheme),

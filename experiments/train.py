@@ -21,24 +21,6 @@ from experiments import data_flags, evaluation, pictures, program
 from pifa_jax import checkpoints, losses, network, optimizer, projection, training
 from pifa_jax.datasets import feed
 
-flags.DEFINE_integer('log_every', 20, 'Steps between printed lines.',
-                     lower_bound=1)
-flags.DEFINE_integer('eval_every', 500, 'Steps between validations.',
-                     lower_bound=1)
-flags.DEFINE_integer('checkpoint_every', 500, 'Steps between checkpoints.',
-                     lower_bound=1)
-flags.DEFINE_integer('picture_every', 1000, 'Steps between pictures of V at '
-                     'every block (Fig. 10); 0 = none.', lower_bound=0)
-flags.DEFINE_integer('max_skipped', 10, 'Steps in a row that may be skipped for '
-                     'a non-finite update before the run stops.', lower_bound=1)
-flags.DEFINE_integer('num_devices', 0, 'Local devices to train on; 0 = all.',
-                     lower_bound=0)
-flags.DEFINE_boolean('fresh', False, 'Start over: put the checkpoints in the '
-                     'work folder aside.')
-flags.DEFINE_boolean('tensorboard', True, 'Write TensorBoard events, if '
-                     'tensorboardX is installed.')
-
-
 class _Stop:
   """Remembers the first SIGTERM or SIGINT; the second one ends at once."""
 
