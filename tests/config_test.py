@@ -2,7 +2,9 @@
 
 import dataclasses
 
+from absl import flags
 from absl.testing import absltest
+from absl.testing import flagsaver
 
 from experiments import config
 from pifa_jax import network, optimizer, training
@@ -30,6 +32,25 @@ class RunConfigTest(absltest.TestCase):
   def test_foreign_json_is_refused(self):
     with self.assertRaisesRegex(ValueError, 'not one that this version wrote'):
       config.RunConfig.from_json({**_config().to_json(), 'colour': 'red'})
+
+  def test_the_paper_network_takes_smaller_steps(self):
+    rates = {}
+    for preset in ('small', 'paper'):
+      with flagsaver.flagsaver(preset=preset):
+        rates[preset] = self.from_flags().optimizer.learning_rate
+    self.assertAlmostEqual(rates['paper'], rates['small'] / 10)
+    # Unless told otherwise, and never in the paper's own numbers.
+    with flagsaver.flagsaver(preset='paper', learning_rate=0.25):
+      self.assertEqual(self.from_flags().optimizer.learning_rate, 0.25)
+    with flagsaver.flagsaver(preset='paper', optimizer_preset='paper'):
+      self.assertEqual(self.from_flags().optimizer, optimizer.PRESETS['paper'])
+
+  def from_flags(self):
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+    return config.from_flags(
+        landmark_scheme='ibug68', face_model='builtin', face_model_hash='ab',
+        data_hash='cd', rotation_translation_ratio=1.0)
 
 
 if __name__ == '__main__':
