@@ -101,6 +101,7 @@ class RunConfig:
     num_steps: of the whole run (the schedule depends on it).
     batch_size: over all devices.
     seed: of everything random.
+    dataset: value of --dataset that was trained on.
     landmark_scheme: the vertices b that were trained on.
     face_model: name or path.
     face_model_hash: of its arrays.
@@ -114,6 +115,7 @@ class RunConfig:
   num_steps: int
   batch_size: int
   seed: int
+  dataset: str
   landmark_scheme: str
   face_model: str
   face_model_hash: str
@@ -155,11 +157,13 @@ def _tuples(value):
   return value
 
 
-def from_flags(*, landmark_scheme: str, face_model: str, face_model_hash: str,
-               data_hash: str, rotation_translation_ratio: float) -> RunConfig:
+def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
+               face_model_hash: str, data_hash: str,
+               rotation_translation_ratio: float) -> RunConfig:
   """The configuration that the flags ask for.
 
   Args:
+    dataset: value of --dataset.
     landmark_scheme: resolved from the data.
     face_model: name or path.
     face_model_hash: of its arrays.
@@ -187,7 +191,7 @@ def from_flags(*, landmark_scheme: str, face_model: str, face_model_hash: str,
           brightness=f.brightness, contrast=f.contrast, color=f.color,
           occlusion=f.occlusion),
       num_steps=f.num_steps, batch_size=f.batch_size, seed=f.seed,
-      landmark_scheme=landmark_scheme, face_model=face_model,
+      dataset=dataset, landmark_scheme=landmark_scheme, face_model=face_model,
       face_model_hash=face_model_hash, data_hash=data_hash)
 
 

@@ -2,21 +2,26 @@
 
 import dataclasses
 import os
-import pathlib
 from typing import Callable
 
 from absl import flags
 import numpy as np
 
-from pifa_jax.datasets import aflw, ibug, packed, synthetic
+from pifa_jax.datasets import packed, registry, synthetic, tfds_records
+from pifa_jax.datasets.samples import SampleSet
 from pifa_jax.face_models import builtin_expression_units, face_model_hash
 from pifa_jax.face_models import load_face_model, load_landmark_ids
 from pifa_jax.types import MorphableModel
 
-flags.DEFINE_enum('dataset', 'synthetic', ['aflw', 'synthetic', 'w300'],
+Say = Callable[[str], None]
+
+flags.DEFINE_enum('dataset', 'synthetic', sorted(registry.DATASETS) + ['synthetic'],
                   'What to train and evaluate on.')
-flags.DEFINE_string('data_dir', None, 'Folder of the data set, as it was '
-                    'released; not needed for synthetic.')
+flags.DEFINE_string('data_dir', None, 'Folder of the data set, as its authors '
+                    'distribute it; not needed for synthetic.')
+flags.DEFINE_string('tfds_dir', None, 'Read the data set through TensorFlow '
+                    'Datasets from this folder; the records are made from --data_dir '
+                    'if they are not there.')
 flags.DEFINE_string(
     'cache_dir', os.path.join(
         os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')),
@@ -27,6 +32,8 @@ flags.DEFINE_string('face_model', 'builtin-1',
 flags.DEFINE_string(
     'landmark_scheme', 'auto', 'A landmark scheme of the face model, a file of '
     'vertex ids (one a line), or auto: the one that fits the labels best.')
+flags.DEFINE_boolean('exact_params', False, '300W-LP: take P from the data set '
+                     'instead of fitting it; --face_model must be the Basel model.')
 flags.DEFINE_integer('num_train', 8000, 'Synthetic training faces.',
                      lower_bound=2)
 flags.DEFINE_integer('num_test', 512, 'Synthetic test faces.', lower_bound=1)
@@ -37,43 +44,58 @@ flags.DEFINE_float('validation', 0.05, 'Share of the training set that is held '
 
 
 @dataclasses.dataclass(frozen=True)
-class OpenData:
-  """A data set ready for training and evaluation.
+class TrainingData:
+  """A data set ready for training.
 
   Attributes:
-    name: for result lines.
+    name: of the data set, a value of --dataset.
     model: the face model, with the data set's landmark scheme in it.
     face_model_hash: of its arrays.
     scheme: name of the landmark scheme.
-    train: the packed training set.
+    packed: the training set.
     train_ids: rows to train on.
-    validation_ids: rows held out, evenly spread.
-    test: the packed test set.
-    jitter_boxes: whether evaluation perturbs the boxes.
-    counted: which landmarks count, for result lines.
-    box_rule: likewise.
+    validation_ids: rows held out, evenly spread; no photograph is in both.
   """
 
   name: str
   model: MorphableModel
   face_model_hash: str
   scheme: str
-  train: packed.PackedCrops
+  packed: packed.PackedCrops
   train_ids: np.ndarray
   validation_ids: np.ndarray
-  test: packed.PackedCrops
+
+
+@dataclasses.dataclass(frozen=True)
+class TestData:
+  """A data set ready for evaluation.
+
+  Attributes:
+    name: of the data set, a value of --dataset.
+    title: for result lines: data set and split.
+    kind: 'real' or 'synthetic'.
+    packed: the set.
+    jitter_boxes: whether evaluation perturbs the boxes.
+    box_rule: where the boxes come from, for result lines.
+    hidden_is_labelled: whether visibility can be scored.
+  """
+
+  name: str
+  title: str
+  kind: str
+  packed: packed.PackedCrops
   jitter_boxes: bool
-  counted: str
   box_rule: str
+  hidden_is_labelled: bool
 
   @property
   def num_rejected(self) -> int:
-    """Test samples that could not be used."""
-    return self.test.meta.get('num_rejected', 0)
+    """Samples that could not be used."""
+    return self.packed.meta.get('num_rejected', 0)
 
 
-def open_data(say: Callable[[str], None]) -> OpenData:
-  """Opens what the flags name, packing it first if that was not done yet.
+def open_training(say: Say) -> TrainingData:
+  """Opens the training set that the flags name, packing it first if need be.
 
   Args:
     say: prints a sentence for the user.
@@ -87,41 +109,83 @@ def open_data(say: Callable[[str], None]) -> OpenData:
   f = flags.FLAGS
   model = load_face_model(f.face_model)
   if f.dataset == 'synthetic':
-    scheme = 'ibug68'
-    train, test = (_synthetic(model, f, split, say) for split in ('train', 'test'))
-    facts = {'name': f'built-in faces (synthetic, seed {f.data_seed})',
-             'jitter_boxes': True, 'counted': 'visible in the z-buffer',
-             'box_rule': 'box jitter +-10 %'}
-  elif f.dataset == 'w300':
-    scheme = 'ibug68'
-    train, test = (_300w(model, f, split, say) for split in ('train', 'test'))
-    facts = {'name': '300W', 'jitter_boxes': False, 'counted': 'all 68',
-             'box_rule': 'boxes of the landmarks'}
+    scheme, found = 'ibug68', _synthetic(model, f, 'train', say)
   else:
-    model, scheme = _scheme(model, f, say)
-    train, test = (_aflw(model, f, scheme, split, say)
-                   for split in ('train', 'test'))
-    facts = {'name': f'AFLW format ({os.path.basename(os.path.normpath(f.data_dir))})',
-             'jitter_boxes': False, 'counted': 'visible',
-             'box_rule': 'boxes as provided'}
-  held_out = _held_out(len(train), f.validation)
-  return OpenData(
-      model=model, face_model_hash=face_model_hash(model), scheme=scheme,
-      train=train, train_ids=np.where(~held_out)[0],
-      validation_ids=np.where(held_out)[0], test=test, **facts)
+    data = registry.DATASETS[f.dataset]
+    if 'train' not in data.splits:
+      raise ValueError(f'{data.title} is for evaluation alone; train on another '
+                       '--dataset.')
+    model, scheme = scheme_of(model, f, 'train', say)
+    found = _real(model, f, scheme, 'train', packed.MARGIN, say)
+  held_out = _held_out(found.groups, f.validation)
+  return TrainingData(
+      name=f.dataset, model=model, face_model_hash=face_model_hash(model),
+      scheme=scheme, packed=found, train_ids=np.where(~held_out)[0],
+      validation_ids=np.where(held_out)[0])
 
 
-def _held_out(count, share):
-  """Which rows are for validation: evenly spread, at least one."""
-  held = np.zeros(count, bool)
-  wanted = max(1, round(share * count))
-  held[np.linspace(0, count - 1, wanted).astype(int)] = True
-  return held
+def open_test(model: MorphableModel, scheme: str | None, say: Say, *,
+              split: str = 'test', margin: float = packed.MARGIN) -> TestData:
+  """Opens the test set that the flags name, packing it first if need be.
+
+  Args:
+    model: the face model.
+    scheme: of the labels, for the pose that P shows; None = the set's labels are
+      not vertices of the model.
+    say: prints a sentence for the user.
+    split: of the data set.
+    margin: side of the packed crops over side of the boxes.
+
+  Returns:
+    The data set.
+
+  Raises:
+    FileNotFoundError, ValueError: with one sentence for the user.
+  """
+  f = flags.FLAGS
+  if f.dataset == 'synthetic':
+    return TestData(
+        name=f.dataset, title=f'built-in faces (synthetic, seed {f.data_seed}), test',
+        kind='synthetic', packed=_synthetic(model, f, 'test', say, margin),
+        jitter_boxes=True, box_rule='box jitter +-10 %', hidden_is_labelled=True)
+  data = registry.DATASETS[f.dataset]
+  if split not in data.splits:
+    raise ValueError(f'--split={split}: {data.title} has {", ".join(data.splits)}.')
+  where = os.path.basename(os.path.normpath(f.data_dir or f.tfds_dir or ''))
+  return TestData(
+      name=f.dataset, title=f'{data.title} ({where}), {split}', kind='real',
+      packed=_real(model, f, scheme, split, margin, say), jitter_boxes=False,
+      box_rule=data.box_rule, hidden_is_labelled=data.hidden_is_labelled)
 
 
-def _synthetic(model, f, split, say):
-  config = synthetic.SyntheticConfig(image_size=packed.IMAGE_SIZE,
-                                     margin=packed.MARGIN)
+def validation_as_test(data: TrainingData) -> TestData:
+  """The held-out rows, for a final score where there is no test set."""
+  ids = data.validation_ids
+  rows = data.packed
+  part = dataclasses.replace(
+      rows, **{field.name: getattr(rows, field.name)[ids]
+               for field in dataclasses.fields(rows)
+               if isinstance(getattr(rows, field.name), np.ndarray)},
+      names=[rows.names[i] for i in ids], groups=[rows.groups[i] for i in ids])
+  return TestData(
+      name=data.name, title=f'{registry.DATASETS[data.name].title}, validation',
+      kind='real', packed=part, jitter_boxes=False,
+      box_rule=registry.DATASETS[data.name].box_rule, hidden_is_labelled=False)
+
+
+def _held_out(groups, share):
+  """Which rows are for validation: evenly spread groups, one at least."""
+  names = list(dict.fromkeys(groups))
+  wanted = max(1, round(share * len(names)))
+  chosen = {names[i] for i in
+            np.linspace(0, len(names) - 1, wanted).astype(int)}
+  return np.array([group in chosen for group in groups])
+
+
+def _synthetic(model, f, split, say, margin=packed.MARGIN):
+  # More margin at the same size of a face.
+  size = round(packed.IMAGE_SIZE * margin / packed.MARGIN)
+  config = synthetic.SyntheticConfig(image_size=size, margin=margin)
   count = f.num_train if split == 'train' else f.num_test
   # Test faces come from a seed of their own, not from further along the same.
   seed = 2 * f.data_seed + (split == 'test')
@@ -141,62 +205,92 @@ def _synthetic(model, f, split, say):
   return packed.open_or_build(f.cache_dir, key, build)
 
 
-def _scheme(model, f, say):
-  """The model with the scheme of the AFLW labels, and its name."""
+def scheme_of(model: MorphableModel, f: flags.FlagValues, split: str, say: Say
+              ) -> tuple[MorphableModel, str]:
+  """The landmark scheme of the labels of a data set.
+
+  Args:
+    model: the face model.
+    f: the flags.
+    split: to look at, if the scheme has to be found.
+    say: prints a sentence for the user.
+
+  Returns:
+    The model, with the scheme in it, and the scheme's name.
+
+  Raises:
+    FileNotFoundError, ValueError: with one sentence for the user.
+  """
   if os.path.isfile(f.landmark_scheme):
     ids = load_landmark_ids(f.landmark_scheme, num_vertices=model.num_vertices)
     name = os.path.splitext(os.path.basename(f.landmark_scheme))[0]
     schemes = {**model.landmark_schemes, name: ids}
     return model.replace(landmark_schemes=schemes), name
-  if f.landmark_scheme != 'auto':
-    if f.landmark_scheme not in model.landmark_schemes:
+  name = f.landmark_scheme
+  if name == 'auto':
+    name = registry.DATASETS[f.dataset].scheme
+  if name is not None:
+    if name not in model.landmark_schemes:
       raise ValueError(
-          f'--landmark_scheme={f.landmark_scheme} is neither a file nor a scheme of '
-          f'the face model, which has {", ".join(model.landmark_schemes)}.')
-    return model, f.landmark_scheme
-  boxes, labels, _ = aflw.read_tables(f.data_dir, 'train')
-  del boxes
-  points, visible, _ = aflw.split_labels(labels)
-  name, residuals = packed.choose_scheme(model, points.astype(np.float32), visible)
+          f'--landmark_scheme={name} is neither a file nor a scheme of the face '
+          f'model, which has {", ".join(model.landmark_schemes)}.')
+    return model, name
+  samples = _read(f, split, None).samples
+  if not samples:
+    raise ValueError(f'{f.data_dir} holds no face that can be used.')
+  some = [samples[i] for i in np.unique(
+      np.linspace(0, len(samples) - 1, min(128, len(samples))).astype(int))]
+  name, residuals = packed.choose_scheme(
+      model, np.stack([s.landmarks for s in some]),
+      np.stack([s.visible for s in some]))
   say(f'Landmark scheme {name} (median residual of the fit, % of the face: '
       + ', '.join(f'{n} {100 * r:.2f}' for n, r in residuals.items()) + ').')
   return model, name
 
 
-def _aflw(model, f, scheme, split, say):
-  _, _, files = aflw.read_tables(f.data_dir, split)
-  root = pathlib.Path(f.data_dir).expanduser()
-  key = {'data': 'aflw', 'split': split, 'face_model': face_model_hash(model),
-         'scheme': [int(i) for i in model.landmark_schemes[scheme]],
-         'files': packed.fingerprint(
-             files + [root / 'BoundingBox.mat', root / 'Landmark.mat'])}
+def _read(f, split, model) -> SampleSet:
+  if f.tfds_dir:
+    if model is not None:
+      raise ValueError('--exact_params reads the folder itself; leave --tfds_dir '
+                       'out.')
+    return tfds_records.read(f.dataset, f.tfds_dir, f.data_dir, split)
+  return registry.read(f.dataset, f.data_dir, split, model=model)
+
+
+def _real(model, f, scheme, split, margin, say):
+  """Crops and fits, unless that was done; tells the user what came of it."""
+  found = None
+  if f.tfds_dir:
+    # Makes the records if need be, so that there are files to look at.
+    found = _read(f, split, None)
+    files = tfds_records.files(f.dataset, f.tfds_dir)
+  else:
+    files = registry.DATASETS[f.dataset].files(f.data_dir, split)
+  key = {'data': f.dataset, 'split': split, 'margin': margin,
+         'face_model': face_model_hash(model), 'exact': f.exact_params,
+         'image_size': round(packed.IMAGE_SIZE * margin / packed.MARGIN),
+         'scheme': (None if scheme is None else
+                    [int(i) for i in model.landmark_schemes[scheme]]),
+         'files': packed.fingerprint(files)}
 
   def build():
-    return _pack(aflw.read_aflw(f.data_dir, split), model, scheme, split, say)
+    samples = found or _read(f, split, model if f.exact_params else None)
+    for note in samples.notes:
+      say(note)
+    total = len(samples.samples) + len(samples.rejects)
+    problem = registry.count_problem(f.dataset, split, total)
+    if problem:
+      say(f'Note: {problem}')
+    say(f'Packing {len(samples.samples)} {split} photographs ...')
+    arrays, more = packed.pack_samples(
+        samples.samples, model, scheme=scheme, exact=f.exact_params,
+        image_size=key['image_size'], margin=margin)
+    rejects = samples.rejects + more
+    fit = ('' if scheme is None else
+           f'mean residual of P {100 * arrays["residuals"].mean():.2f} % of the '
+           'face, ')
+    say(f'{split}: {len(arrays["names"])} faces, {fit}{len(rejects)} rejected'
+        + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10]))
+    return arrays, rejects
 
   return packed.open_or_build(f.cache_dir, key, build)
-
-
-def _300w(model, f, split, say):
-  files = ibug.picture_files(f.data_dir, split)
-  key = {'data': '300w', 'split': split, 'face_model': face_model_hash(model),
-         'files': packed.fingerprint(
-             files + [path.with_suffix('.pts') for path in files])}
-
-  def build():
-    return _pack(ibug.read_300w(f.data_dir, split), model, 'ibug68', split, say)
-
-  return packed.open_or_build(f.cache_dir, key, build)
-
-
-def _pack(found, model, scheme, split, say):
-  """Crops and fits; tells the user what came of it."""
-  for note in found.notes:
-    say(note)
-  say(f'Packing {len(found.samples)} {split} photographs ...')
-  arrays, more = packed.pack_samples(found.samples, model, scheme=scheme)
-  rejects = found.rejects + more
-  say(f'{split}: {len(arrays["names"])} faces, mean residual of P '
-      f'{100 * arrays["residuals"].mean():.2f} % of the face, {len(rejects)} '
-      'rejected' + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10]))
-  return arrays, rejects

@@ -1,7 +1,8 @@
-"""Scores a checkpoint: the NME after every block (Table 3), and what is beside it.
+"""Scores a checkpoint by a protocol: errors after every block, and what is beside it.
 
-  python -m experiments.evaluate --flagfile=aflw.flags --data_dir=~/AFLW \
-      --checkpoint=runs/aflw
+  python -m experiments.evaluate --flagfile=aflw.flags --data_dir=~/AFLW
+  python -m experiments.evaluate --checkpoint=runs/300wlp --dataset=aflw2000 \
+      --data_dir=~/AFLW2000 --box_noise
 """
 
 import csv
@@ -14,14 +15,32 @@ import jax
 import numpy as np
 
 from experiments import config as config_lib
-from experiments import data_flags, evaluation, pictures, program
-from pifa_jax import checkpoints, metrics, network, optimizer, projection, training
+from experiments import data_flags, evaluation, pictures, program, report
+from pifa_jax import checkpoints, face_models, metrics, network, optimizer
+from pifa_jax import projection, protocols, training
+from pifa_jax.datasets import packed
+from pifa_jax.training import AugmentConfig
 
 flags.DEFINE_string('checkpoint', None, 'Work folder of a training run; default: '
                     '--workdir, which a flag file gives.')
 flags.DEFINE_enum('weights', 'latest', ['latest', 'best'],
                   'Which of its checkpoints: the newest, or the one with the '
                   'lowest validation NME.')
+flags.DEFINE_enum('protocol', None, sorted(protocols.PROTOCOLS),
+                  'What is counted, and how: README, "Protocols". Default: that of '
+                  'the data set.')
+flags.DEFINE_string('split', 'test', 'Of the data set; 300W also has common and '
+                    'challenging.')
+flags.DEFINE_boolean('box_noise', False, 'Also measure the error with boxes that '
+                     'are off by up to 30 % of their size.')
+
+_PROTOCOL_OF = {'aflw': 'aflw', 'afw': 'afw', 'w300': 'w300', '300wlp': 'aflw2000',
+                'aflw2000': 'aflw2000', 'folder': 'box', 'synthetic': 'box'}
+# Test sets whose photographs are in a training set.
+_CONTAINED = {'300wlp': ('w300', 'afw'), 'w300': ('afw',)}
+_NOISE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+# Boxes that are moved and grown by 30 % stay inside the crops.
+_NOISE_MARGIN = 2.0
 
 
 def main(run: program.Run) -> int:
@@ -39,91 +58,172 @@ def main(run: program.Run) -> int:
     raise program.UserError(f'There is no finished checkpoint in {folder}; train '
                             f'with --workdir={trained} first.')
   config = config_lib.RunConfig.from_json(keeper.meta(newest)['config'])
+  if f.dataset in _CONTAINED.get(config.dataset, ()):
+    raise program.UserError(
+        f'This checkpoint was trained on {config.dataset}, which contains the '
+        f'photographs of {f.dataset}: a score would mean nothing. Evaluate on '
+        'another set, such as --dataset=aflw2000.')
+  name = f.protocol or _PROTOCOL_OF[f.dataset]
+  protocol = protocols.PROTOCOLS[name]
   # The run knows its own face model and landmarks.
   f.face_model = config.face_model
-  if f['landmark_scheme'].using_default_value and f.dataset == 'aflw':
-    f.landmark_scheme = config.landmark_scheme
-  data = data_flags.open_data(say=lambda text: print(text, file=sys.stderr))
-  if data.face_model_hash != config.face_model_hash:
-    raise program.UserError(
-        f'--face_model={f.face_model} is not the face model of the checkpoint '
-        '(its hash differs); pass the .npz that it was trained with.')
-  net = network.PifaNetwork(config.network, data.model.num_params)
-  geometry = network.network_geometry(data.model, config.network)
+  model = face_models.load_face_model(f.face_model)
+  if face_models.face_model_hash(model) != config.face_model_hash:
+    model, _ = _with_scheme_file(model, f, config)
+  model, labels, predicted = _schemes(model, f, config, protocol)
+  net = network.PifaNetwork(config.network, model.num_params)
+  geometry = network.network_geometry(model, config.network)
   template = training.init_state(
       network.init_variables(net, geometry, config.seed),
       optimizer.make_optimizer(config.optimizer, config.num_steps))
   restore = (keeper.restore_best if f.weights == 'best'
              else keeper.restore_latest)
   step, state, _ = restore(template)
+  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+  data = data_flags.open_test(model, labels, _say, split=f.split)
   # A flag file names the TRAINING run's folder: a result goes into it, beside
   # the run's own record.
-  workdir = run.make_folder(os.path.join(trained, 'evaluation'))
+  workdir = run.make_folder(os.path.join(trained, 'evaluation',
+                                         f'{f.dataset}-{f.split}-{name}'))
   run.open(workdir, seed=config.seed, checkpoint=keeper.content_hash(step))
+
+  landmark_model = projection.landmark_model(model, predicted)
   evaluator = evaluation.Evaluator(
-      net, geometry, projection.landmark_model(data.model, data.scheme),
-      jitter=data.jitter_boxes)
-  out = evaluator.predict(
-      {'params': state.params, 'batch_stats': state.batch_stats}, data.test,
-      np.arange(len(data.test)))
-  scores = out['nme'].mean(axis=1)
-  line = evaluation.statement(config, data, step,
+      net, geometry, landmark_model,
+      jitter=AugmentConfig() if data.jitter_boxes else None)
+  out = evaluator.predict(variables, data.packed, np.arange(len(data.packed)))
+  errors = evaluation.image_errors(protocol, out)
+  line = evaluation.statement(config, data, protocol, step, labels=predicted,
                               checkpoint=keeper.content_hash(step))
-  print(evaluation.table(scores, line))
-  report = _report(out, scores, line)
-  print(f'yaw bins {_percent(report["yaw_bins"])}; failures above 8 %: '
-        f'{100 * report["failure_rate_0.08"]:.2f} %; AUC at 7 %: '
-        f'{100 * report["auc_0.07"]:.2f} %; yaw MAE '
-        f'{report["yaw_mae_degrees"]:.2f} degrees; visibility F1 '
-        f'{report["visibility"]["f1"]:.3f}')
-  with open(os.path.join(workdir, 'eval.json'), 'w') as file:
-    json.dump(report, file, indent=2)
-    file.write('\n')
-  _write_per_image(os.path.join(workdir, 'per_image.csv'), out, data)
-  evaluation.save_faces(os.path.join(workdir, 'faces.png'), out, count=24)
-  worst = np.argsort(-out['nme'][-1])[:24]
-  pictures.sheet(evaluation.face_tiles(out, worst), 6).save(
-      os.path.join(workdir, 'worst.png'))
-  print(f'Wrote eval.json, per_image.csv, faces.png and worst.png to {workdir}.')
+  result = _result(out, errors, protocol, data, line)
+  result.update(protocol=name, dataset=f.dataset, split=f.split,
+                checkpoint=keeper.content_hash(step), config=config.hash(),
+                data=data.packed.content_hash)
+  if f.box_noise:
+    result['box_noise'] = _box_noise(net, geometry, landmark_model, variables,
+                                     protocol, model, labels)
+  print(report.text(result, protocol))
+  _write(workdir, result, protocol, out, errors, data)
+  print(f'Wrote eval.json, per_image.csv, report.html and pictures to {workdir}.')
   return program.EXIT_OK
 
 
-def _report(out, scores, line):
-  final = out['nme'][-1]
-  yaw = _yaw(out['target_params'])
+def _with_scheme_file(model, f, config):
+  """The model with the landmark file of the run, which its hash includes."""
+  if os.path.isfile(f.landmark_scheme):
+    model, name = data_flags.scheme_of(model, f, 'test', _say)
+    if face_models.face_model_hash(model) == config.face_model_hash:
+      return model, name
+  raise program.UserError(
+      f'--face_model={f.face_model} is not the face model of the checkpoint (its '
+      'hash differs); pass the .npz, and the file of --landmark_scheme if there was '
+      'one, that it was trained with.')
+
+
+def _schemes(model, f, config, protocol):
+  """The model, the scheme of the labels (or None) and that of the predictions."""
+  if f.dataset == 'afw':
+    # Its six points are not vertices: no P can be fitted, and none is needed.
+    labels = None
+  elif f.dataset == 'synthetic':
+    labels = 'ibug68'
+  else:
+    if f['landmark_scheme'].using_default_value and f.dataset == config.dataset:
+      f.landmark_scheme = config.landmark_scheme
+    model, labels = data_flags.scheme_of(model, f, f.split, _say)
+  predicted = labels if protocol.points == 'scheme' else 'ibug68'
+  if predicted is None or predicted not in model.landmark_schemes:
+    raise program.UserError(
+        f'Protocol "{protocol.title}" cannot be measured on --dataset={f.dataset} '
+        'with this face model; choose another --protocol.')
+  return model, labels, predicted
+
+
+def _result(out, errors, protocol, data, line):
+  """All numbers of eval.json, in percent, pixels or degrees."""
+  factor = 1.0 if protocol.in_pixels else 100.0
+  final = errors[-1]
+  yaw = data.packed.poses[:, 1]
+  summary = protocols.summarize(protocol, final, yaw)
+  blocks = [protocols.summarize(protocol, block, yaw) for block in errors]
+  failures = {}
+  if not protocol.in_pixels:
+    failures[str(out['target'].shape[1])] = 100 * summary['failure_rate']
+    if out['target'].shape[1] == 68:
+      inner = evaluation.image_errors(protocol, out, first=17)[-1]
+      failures['51'] = 100 * metrics.failure_rate(inner[~np.isnan(inner)])
+  seen = None
+  if data.hidden_is_labelled and not out['target_visible'].all() and (
+      out['visible'].shape == out['target_visible'].shape):
+    seen = metrics.visibility_scores(out['visible'], out['target_visible'])
   return {
-      'statement': line,
-      'initial_nme': float(100 * scores[0]),
-      'nme': [float(100 * x) for x in scores[1:]],
-      'yaw_bins': metrics.yaw_bin_means(final, yaw),
-      'failure_rate_0.08': metrics.failure_rate(final, 0.08),
-      'auc_0.07': metrics.ced_auc(final, 0.07),
-      'yaw_mae_degrees': float(np.mean(np.abs(_yaw(out['params']) - yaw))),
-      'visibility': metrics.visibility_scores(out['visible'],
-                                              out['target_visible']),
+      'statement': line, 'kind': data.kind, 'title': data.title,
+      'unit': 'pixels' if protocol.in_pixels else 'percent',
+      'num_faces': summary['num_images'], 'num_rejected': data.num_rejected,
+      'num_without_labels': summary['num_without_labels'],
+      'initial_nme': factor * blocks[0]['headline'],
+      'nme': [factor * block['headline'] for block in blocks[1:]],
+      'mean': factor * summary['mean'],
+      'yaw_bins': (None if summary['yaw_bins'] is None else
+                   {k: factor * v for k, v in summary['yaw_bins'].items()}),
+      'failure_rate_above_8_percent': failures,
+      'auc': {'limit': factor * protocol.auc_limit, 'value': 100 * summary['auc']},
+      'visibility': seen,
+      'pose_mae_degrees': protocols.pose_errors(
+          packed.pose_degrees(out['params']), data.packed.poses),
   }
 
 
-def _yaw(vectors):
-  cameras = vectors[:, :8].reshape(-1, 2, 4)
-  pose = jax.jit(jax.vmap(projection.pose_from_camera))(cameras)
-  return np.rad2deg(np.asarray(pose['yaw']))
+def _box_noise(net, geometry, landmark_model, variables, protocol, model, labels):
+  """Error after the last block, by strength of box noise."""
+  f = flags.FLAGS
+  data = data_flags.open_test(model, labels, _say, split=f.split,
+                              margin=_NOISE_MARGIN)
+  found = {}
+  for noise in _NOISE:
+    evaluator = evaluation.Evaluator(
+        net, geometry, landmark_model, jitter=AugmentConfig(shift=noise, scale=noise))
+    out = evaluator.predict(variables, data.packed, np.arange(len(data.packed)),
+                            only_errors=True)
+    summary = protocols.summarize(
+        protocol, evaluation.image_errors(protocol, out)[-1], data.packed.poses[:, 1])
+    found[f'{100 * noise:.0f}'] = summary['headline'] * (
+        1 if protocol.in_pixels else 100)
+  return found
 
 
-def _percent(bins):
-  return ', '.join(f'{name}: {100 * value:.2f}' for name, value in bins.items())
-
-
-def _write_per_image(path, out, data):
-  yaw = _yaw(out['target_params'])
-  with open(path, 'w', newline='') as file:
+def _write(workdir, result, protocol, out, errors, data):
+  factor = 1.0 if protocol.in_pixels else 100.0
+  with open(os.path.join(workdir, 'eval.json'), 'w') as file:
+    json.dump(result, file, indent=2)
+    file.write('\n')
+  with open(os.path.join(workdir, 'per_image.csv'), 'w', newline='') as file:
     writer = csv.writer(file)
-    writer.writerow(['name', 'yaw_degrees', 'nme_start_percent']
-                    + [f'nme_block{i}_percent'
-                       for i in range(1, len(out['nme']))])
-    for i, name in enumerate(data.test.names):
-      writer.writerow([name, f'{yaw[i]:.2f}']
-                      + [f'{100 * x:.4f}' for x in out['nme'][:, i]])
+    writer.writerow(['name', 'yaw_degrees', f'start_{result["unit"]}']
+                    + [f'block{i}_{result["unit"]}' for i in range(1, len(errors))])
+    for i, name in enumerate(data.packed.names):
+      writer.writerow([name, f'{data.packed.poses[i, 1]:.2f}']
+                      + [f'{factor * x:.4f}' for x in errors[:, i]])
+  final = factor * np.where(np.isnan(errors[-1]), -1, errors[-1])
+  evaluation.save_faces(os.path.join(workdir, 'faces.png'), out, final, count=24)
+  worst = np.argsort(-final)[:24]
+  pictures.sheet(evaluation.face_tiles(out, final, worst), 6).save(
+      os.path.join(workdir, 'worst.png'))
+  counted = errors[:, ~np.isnan(errors[-1])] * factor
+  if not pictures.cumulative(counted, factor * protocol.auc_limit, result['unit'],
+                             os.path.join(workdir, 'ced.png')):
+    _say('matplotlib is not installed: no ced.png.')
+  if result.get('box_noise'):
+    pictures.line(result['box_noise'], 'box noise, % of its size',
+                  f'error, {result["unit"]}', os.path.join(workdir, 'box_noise.png'))
+  page = report.page(result, protocol, workdir,
+                     [(data.packed.names[i], final[i]) for i in worst])
+  with open(os.path.join(workdir, 'report.html'), 'w', encoding='utf-8') as file:
+    file.write(page)
+
+
+def _say(text):
+  print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':

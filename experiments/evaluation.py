@@ -5,150 +5,175 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import pictures
-from pifa_jax import training
+from pifa_jax import protocols, training
 from pifa_jax.datasets import feed
 from pifa_jax.training import AugmentConfig
 
 _BATCH = 32
-# Box jitter of evaluations that ask for it: the training jitter of Sec. 4, from
-# a fixed key, so that every checkpoint sees the same boxes.
-_JITTER = AugmentConfig()
+# Of evaluations that jitter boxes: a fixed key, so that every checkpoint sees the
+# same boxes.
 _JITTER_SEED = 20170
 
 
 class Evaluator:
   """One compiled program that scores batches of a fixed size."""
 
-  def __init__(self, network, geometry, landmark_model, *, jitter: bool):
+  def __init__(self, network, geometry, landmark_model, *,
+               jitter: AugmentConfig | None):
     """Makes an evaluator.
 
     Args:
       network: a PifaNetwork; its axis name is dropped.
       geometry: of `network_geometry`.
       landmark_model: of the evaluation scheme.
-      jitter: perturb the boxes as in training (built-in faces), or take them as
-        they are (photographs).
+      jitter: perturb the boxes so, or take them as they are.
     """
     network = network.clone(axis_name=None)
     self._geometry = geometry
     self._landmark_model = landmark_model
-    self._jitter = jitter
 
     def score(variables, rows, ids, geometry, landmark_model):
-      keys = (training.sample_keys(_JITTER_SEED, jnp.zeros((), jnp.int32), ids)
-              if jitter else None)
+      keys = (None if jitter is None else training.sample_keys(
+          _JITTER_SEED, jnp.zeros((), jnp.int32), ids))
       return training.evaluate_rows(
           variables, rows, geometry, landmark_model, network=network, keys=keys,
-          augment=_JITTER if jitter else None)
+          augment=jitter)
 
     self._score = jax.jit(score)
 
-  def predict(self, variables, packed, ids: np.ndarray) -> dict:
+  def predict(self, variables, packed, ids: np.ndarray, *,
+              only_errors: bool = False) -> dict:
     """Everything `training.evaluate_rows` gives, for the chosen samples.
 
     Args:
       variables: {'params', 'batch_stats'}.
       packed: a packed data set.
       ids: (n,) samples.
+      only_errors: leave out what `image_errors` does not need.
 
     Returns:
-      NumPy arrays over the n samples; 'nme' is (1 + N_v, n).
+      NumPy arrays over the n samples; 'landmarks' is (1 + N_v, n, N, 2); and
+      'pixel_size' (n,): of the photograph, crop pixels.
     """
-    return self._run(variables, packed, ids, keep=lambda out: out)
-
-  def errors(self, variables, packed, ids: np.ndarray) -> np.ndarray:
-    """Mean NME after every block, P^0 first: (1 + N_v,), a fraction."""
-    out = self._run(variables, packed, ids, keep=lambda out: {'nme': out['nme']})
-    return out['nme'].mean(axis=1)
-
-  def _run(self, variables, packed, ids, keep):
     parts = []
     for places, weight in feed.padded_batches(len(ids), _BATCH):
       chosen = np.asarray(ids)[places]
-      out = jax.device_get(keep(self._score(
-          variables, feed.rows(packed, chosen, weight),
-          chosen.astype(np.int32), self._geometry, self._landmark_model)))
+      out = self._score(variables, feed.rows(packed, chosen, weight),
+                        chosen.astype(np.int32), self._geometry,
+                        self._landmark_model)
+      out = jax.device_get({name: out[name] for name in
+                            (_OF_ERRORS if only_errors else out)})
+      out['pixel_size'] = out['scale'] * packed.pixel_sizes[chosen]
       real = int(weight.sum())
-      parts.append({name: _cut(value, real, name == 'nme')
+      parts.append({name: jax.tree.map(
+          lambda a: np.take(a, np.arange(real), _axis(name)), value)
                     for name, value in out.items()})
-    return {name: _join([part[name] for part in parts], name == 'nme')
-            for name in parts[0]}
+    return {name: jax.tree.map(
+        lambda *arrays: np.concatenate(arrays, axis=_axis(name)),
+        *[part[name] for part in parts]) for name in parts[0]}
+
+  def errors(self, variables, packed, ids: np.ndarray) -> np.ndarray:
+    """Mean NME after every block, P^0 first: (1 + N_v,), a fraction.
+
+    By protocol 'box': visible landmarks, over the provided box.
+    """
+    out = self.predict(variables, packed, ids, only_errors=True)
+    return image_errors(protocols.PROTOCOLS['box'], out).mean(axis=1)
 
 
-def _cut(value, count, blocks_first):
-  if isinstance(value, tuple):
-    return tuple(_cut(item, count, False) for item in value)
-  return value[:, :count] if blocks_first else value[:count]
+_OF_ERRORS = ('landmarks', 'target', 'target_visible', 'box_size', 'scale')
 
 
-def _join(values, blocks_first):
-  if isinstance(values[0], tuple):
-    return tuple(np.concatenate(items) for items in zip(*values))
-  return np.concatenate(values, axis=1 if blocks_first else 0)
+def _axis(name):
+  """Of the samples."""
+  return 1 if name == 'landmarks' else 0
 
 
-def statement(config, data, step: int, *, checkpoint: str = '') -> str:
+def image_errors(protocol: protocols.Protocol, out: dict, *,
+                 first: int = 0) -> np.ndarray:
+  """Errors of every face after every block: `protocols.image_errors`.
+
+  Args:
+    protocol: the definitions.
+    out: of `Evaluator.predict`.
+    first: landmark to begin with.
+
+  Returns:
+    (1 + N_v, n).
+  """
+  return protocols.image_errors(
+      protocol, out['landmarks'], out['target'], out['target_visible'],
+      out['box_size'], out['pixel_size'], first=first)
+
+
+def statement(config, data, protocol: protocols.Protocol, step: int, *,
+              labels: str, checkpoint: str = '') -> str:
   """What a result line must say to be comparable.
 
   Args:
     config: the RunConfig.
-    data: the OpenData.
+    data: the TestData.
+    protocol: the definitions.
     step: of the weights.
+    labels: the landmark scheme of the predictions.
     checkpoint: hash of the checkpoint, if one was read.
 
   Returns:
     One line.
   """
   device = jax.local_devices()[0]
-  return (f'{data.name}, test, N={len(data.test)}, {data.num_rejected} rejected; '
-          f'labels {config.landmark_scheme}, {data.counted}; d = sqrt(w h) of '
-          f'the provided box; {data.box_rule}; mean over images; step {step}, '
+  return (f'{data.title}, N={len(data.packed)}, {data.num_rejected} rejected; '
+          f'{labels}: {protocol.statement()}; {data.box_rule}; trained on '
+          f'{config.dataset}, step {step}, '
           + (f'checkpoint {checkpoint}, ' if checkpoint else '')
-          + f'config {config.hash()}, seed {config.seed}, '
-          f'{device.device_kind}')
+          + f'config {config.hash()}, data {data.packed.content_hash}, seed '
+          f'{config.seed}, {device.device_kind}')
 
 
-def table(scores: np.ndarray, line: str) -> str:
-  """Table 3's row: the NME in percent before the first and after every block.
+def table(values: list[float], protocol: protocols.Protocol, line: str) -> str:
+  """Table 3's row: the error before the first and after every block.
 
   Args:
-    scores: (1 + N_v,) fractions.
+    values: 1 + N_v, percent or pixels.
+    protocol: the definitions.
     line: of `statement`.
 
   Returns:
     Text of several lines.
   """
-  blocks = len(scores) - 1
-  head = 'NME (%)   start ' + ' '.join(f'block {i + 1:<2}' for i in range(blocks))
-  row = f'       {100 * scores[0]:8.2f} ' + ' '.join(f'{100 * x:8.2f}'
-                                                    for x in scores[1:])
-  return (f'{head}\n{row}\n{line}\n(The paper, Table 3, on AFLW\'s 1,299 test '
-          'images: start 25.8; blocks 9.26, 6.77, 5.51, 4.98, 4.60, 4.45.)')
+  name = 'MAPE (px)' if protocol.in_pixels else 'NME (%)'
+  head = f'{name:<9} start ' + ' '.join(f'block {i:<2}'
+                                        for i in range(1, len(values)))
+  row = f'       {values[0]:8.2f} ' + ' '.join(f'{x:8.2f}' for x in values[1:])
+  return f'{head}\n{row}\n{line}' + (f'\n({protocol.paper})' if protocol.paper
+                                      else '')
 
 
-def face_tiles(out: dict, chosen: np.ndarray) -> list:
-  """Pictures of the chosen test faces, captioned with their NME in percent.
+def face_tiles(out: dict, errors: np.ndarray, chosen: np.ndarray) -> list:
+  """Pictures of the chosen test faces, captioned with their errors.
 
   Args:
     out: of `Evaluator.predict`.
+    errors: (n,) as they shall be printed: percent, or pixels.
     chosen: indices.
 
   Returns:
     Pillow images.
   """
   return [pictures.face(
-      pictures.to_uint8(out['image'][i]), out['landmarks'][i], out['visible'][i],
-      caption=f'{100 * out["nme"][-1, i]:.1f}') for i in chosen]
+      pictures.to_uint8(out['image'][i]), out['landmarks'][-1, i],
+      out['visible'][i], caption=f'{errors[i]:.1f}') for i in chosen]
 
 
-def save_faces(path: str, out: dict, count: int) -> None:
+def save_faces(path: str, out: dict, errors: np.ndarray, count: int) -> None:
   """Draws test faces, evenly spread over the set, with their landmarks.
 
   Args:
     path: of the PNG.
     out: of `Evaluator.predict`.
+    errors: see `face_tiles`.
     count: faces at most.
   """
   total = len(out['image'])
   chosen = np.linspace(0, total - 1, min(count, total)).astype(int)
-  pictures.sheet(face_tiles(out, chosen), 6).save(path)
+  pictures.sheet(face_tiles(out, errors, chosen), 6).save(path)

@@ -84,12 +84,9 @@ def curves(metrics: list[dict], path: str) -> bool:
   Returns:
     False, with no figure made, if matplotlib is not installed.
   """
-  try:
-    import matplotlib
-  except ImportError:
+  plt = _pyplot()
+  if plt is None:
     return False
-  matplotlib.use('Agg')
-  from matplotlib import pyplot as plt
   train = [line for line in metrics if 'loss' in line]
   held = [line for line in metrics
           if 'nme' in line and line.get('split') == 'validation']
@@ -104,7 +101,73 @@ def curves(metrics: list[dict], path: str) -> bool:
     right.legend(fontsize=8)
   for axis in (left, right):
     axis.grid(alpha=0.3, which='both')
+  _save(plt, figure, path)
+  return True
+
+
+def cumulative(errors: np.ndarray, limit: float, unit: str, path: str) -> bool:
+  """The cumulative error distribution of P^0 and of every block, as a figure.
+
+  Args:
+    errors: (1 + N_v, n), as they shall be shown.
+    limit: right end of the axis.
+    unit: of the errors.
+    path: where the PNG goes.
+
+  Returns:
+    False, with no figure made, if matplotlib is not installed.
+  """
+  plt = _pyplot()
+  if plt is None:
+    return False
+  figure, axis = plt.subplots(figsize=(7, 4.5))
+  share = np.arange(1, errors.shape[1] + 1) / errors.shape[1]
+  for block, values in enumerate(errors):
+    axis.step(np.sort(values), share, where='post', lw=1.2,
+              label=f'block {block}' if block else 'start')
+  axis.set(xlim=(0, limit), ylim=(0, 1), xlabel=f'error, {unit}',
+           ylabel='share of faces')
+  axis.legend(fontsize=8)
+  axis.grid(alpha=0.3)
+  _save(plt, figure, path)
+  return True
+
+
+def line(points: dict[str, float], xlabel: str, ylabel: str, path: str) -> bool:
+  """One curve as a figure.
+
+  Args:
+    points: x (as text) -> y.
+    xlabel: of the axis.
+    ylabel: likewise.
+    path: where the PNG goes.
+
+  Returns:
+    False, with no figure made, if matplotlib is not installed.
+  """
+  plt = _pyplot()
+  if plt is None:
+    return False
+  figure, axis = plt.subplots(figsize=(7, 4))
+  axis.plot([float(x) for x in points], list(points.values()), marker='o')
+  axis.set(xlabel=xlabel, ylabel=ylabel)
+  axis.set_ylim(bottom=0)
+  axis.grid(alpha=0.3)
+  _save(plt, figure, path)
+  return True
+
+
+def _pyplot():
+  try:
+    import matplotlib
+  except ImportError:
+    return None
+  matplotlib.use('Agg')
+  from matplotlib import pyplot
+  return pyplot
+
+
+def _save(plt, figure, path):
   figure.tight_layout()
   figure.savefig(path, dpi=110)
   plt.close(figure)
-  return True

@@ -18,8 +18,9 @@ import numpy as np
 
 from experiments import config as config_lib
 from experiments import data_flags, evaluation, pictures, program
-from pifa_jax import checkpoints, losses, network, optimizer, projection, training
-from pifa_jax.datasets import feed
+from pifa_jax import checkpoints, losses, network, optimizer, projection
+from pifa_jax import protocols, training
+from pifa_jax.datasets import feed, registry
 
 class _Stop:
   """Remembers the first SIGTERM or SIGINT; the second one ends at once."""
@@ -43,8 +44,9 @@ class _Metrics:
   def __init__(self, workdir, step, tensorboard):
     self.path = os.path.join(workdir, 'metrics.jsonl')
     # A run that was killed had gone on past its last checkpoint; those steps
-    # will be taken, and written, again.
-    self.lines = [line for line in self._read() if line['step'] <= step]
+    # will be taken, and written, again; and the test comes after every last step.
+    self.lines = [line for line in self._read()
+                  if line['step'] <= step and line.get('split') != 'test']
     with open(self.path + '.tmp', 'w') as file:
       file.writelines(json.dumps(line) + '\n' for line in self.lines)
     os.replace(self.path + '.tmp', self.path)
@@ -110,19 +112,23 @@ def main(run: program.Run) -> int:
   with checkpoints.WorkdirLock(workdir):
     run.open(workdir, seed=f.seed,
              device=f'{len(devices)} x {devices[0].device_kind}')
-    data = data_flags.open_data(say=_say)
+    data = data_flags.open_training(_say)
+    has_test = f.dataset == 'synthetic' or (
+        'test' in registry.DATASETS[f.dataset].splits)
+    test = (data_flags.open_test(data.model, data.scheme, _say) if has_test
+            else data_flags.validation_as_test(data))
     config = config_lib.from_flags(
-        landmark_scheme=data.scheme, face_model=f.face_model,
-        face_model_hash=data.face_model_hash, data_hash=data.train.content_hash,
+        dataset=data.name, landmark_scheme=data.scheme, face_model=f.face_model,
+        face_model_hash=data.face_model_hash, data_hash=data.packed.content_hash,
         rotation_translation_ratio=float(losses.rotation_translation_ratio(
-            data.train.params[:, :8].reshape(-1, 2, 4))))
+            data.packed.params[:, :8].reshape(-1, 2, 4))))
     run.note(config=config.to_json(), config_hash=config.hash(),
              landmark_scheme=data.scheme, num_train=len(data.train_ids),
-             num_validation=len(data.validation_ids), num_test=len(data.test))
-    return _train(run, workdir, config, data, devices)
+             num_validation=len(data.validation_ids), num_test=len(test.packed))
+    return _train(run, workdir, config, data, test, devices)
 
 
-def _train(run, workdir, config, data, devices):
+def _train(run, workdir, config, data, test, devices):
   f = flags.FLAGS
   stop = _Stop()
   net = network.PifaNetwork(config.network, data.model.num_params,
@@ -139,7 +145,7 @@ def _train(run, workdir, config, data, devices):
        f'{data.model.num_params} face parameters, '
        f'{geometry.drawn.num_vertices} vertices drawn; '
        f'{len(data.train_ids)} training, {len(data.validation_ids)} validation '
-       f'and {len(data.test)} test faces; {len(devices)} x '
+       f'and {len(test.packed)} test faces; {len(devices)} x '
        f'{devices[0].device_kind}.')
   keeper = checkpoints.Checkpointer(os.path.join(workdir, 'checkpoints'))
   if f.fresh:
@@ -154,7 +160,9 @@ def _train(run, workdir, config, data, devices):
     print(f'resumed at step {step}', flush=True)
 
   evaluator = evaluation.Evaluator(net, geometry, landmark_model,
-                                   jitter=data.jitter_boxes)
+                                   jitter=(
+                                       training.AugmentConfig()
+                                       if test.jitter_boxes else None))
   step_function = training.parallel(functools.partial(
       training.train_step, network=net, optimizer=solver, loss=config.loss,
       augment=config.augment, seed=config.seed), devices)
@@ -171,7 +179,7 @@ def _train(run, workdir, config, data, devices):
   while step < config.num_steps and code == program.EXIT_OK:
     ids = data.train_ids[feed.sample_ids(config.seed, step, config.batch_size,
                                          len(data.train_ids))]
-    rows = feed.rows(data.train, ids)
+    rows = feed.rows(data.packed, ids)
     state, result = step_function(
         state, *training.split_over((rows, ids.astype(np.int32)), len(devices)),
         geometry, landmark_model)
@@ -198,7 +206,7 @@ def _train(run, workdir, config, data, devices):
         code = program.EXIT_NON_FINITE
     if step % f.eval_every == 0 or last:
       variables = {'params': state.params, 'batch_stats': state.batch_stats}
-      scores = evaluator.errors(variables, data.train, data.validation_ids)
+      scores = evaluator.errors(variables, data.packed, data.validation_ids)
       nme = float(100 * scores[-1])
       metrics.write({'step': step, 'split': 'validation',
                      'initial_nme': float(100 * scores[0]),
@@ -218,7 +226,7 @@ def _train(run, workdir, config, data, devices):
   run.note(last_step=step, last_checkpoint=saved,
            seconds=round(time.monotonic() - started, 1))
   if code == program.EXIT_OK:
-    _finish(run, workdir, config, state, evaluator, data, metrics, step)
+    _finish(run, workdir, config, state, evaluator, test, metrics, step)
   elif code != program.EXIT_NON_FINITE:
     print(f'stopped at step {step}, saved; the same command goes on.',
           flush=True)
@@ -246,13 +254,13 @@ def _draw(workdir, step, state, evaluator, data):
   """The drawings V of every block on four validation faces (Fig. 10)."""
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
   ids = data.validation_ids[:4]
-  out = evaluator.predict(variables, data.train, ids)
+  out = evaluator.predict(variables, data.packed, ids)
   if not out['drawings']:
     return
   tiles = []
   for face in range(len(ids)):
     tiles.append(pictures.face(
-        pictures.to_uint8(out['image'][face]), out['landmarks'][face],
+        pictures.to_uint8(out['image'][face]), out['landmarks'][-1, face],
         out['visible'][face], size=160))
     tiles += [pictures.drawing(plane[face], size=160)
               for plane in out['drawings']]
@@ -262,19 +270,23 @@ def _draw(workdir, step, state, evaluator, data):
       os.path.join(folder, f'step_{step:07d}.png'))
 
 
-def _finish(run, workdir, config, state, evaluator, data, metrics, step):
+def _finish(run, workdir, config, state, evaluator, test, metrics, step):
   """Scores the test set and draws the curves and the faces."""
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
-  out = evaluator.predict(variables, data.test, np.arange(len(data.test)))
-  scores = out['nme'].mean(axis=1)
+  out = evaluator.predict(variables, test.packed, np.arange(len(test.packed)))
+  protocol = protocols.PROTOCOLS['box']
+  errors = evaluation.image_errors(protocol, out)
+  scores = errors.mean(axis=1)
   metrics.write({'step': step, 'split': 'test',
                  'initial_nme': float(100 * scores[0]),
                  'nme': [float(x) for x in 100 * scores[1:]]})
-  evaluation.save_faces(os.path.join(workdir, 'faces.png'), out, count=24)
+  evaluation.save_faces(os.path.join(workdir, 'faces.png'), out, 100 * errors[-1],
+                        count=24)
   if not pictures.curves(metrics.lines, os.path.join(workdir, 'curves.png')):
     _say('matplotlib is not installed: no curves.png.')
-  statement = evaluation.statement(config, data, step)
-  print(evaluation.table(scores, statement), flush=True)
+  statement = evaluation.statement(config, test, protocol, step,
+                                   labels=config.landmark_scheme)
+  print(evaluation.table(list(100 * scores), protocol, statement), flush=True)
   run.note(test_nme=[float(x) for x in 100 * scores], statement=statement)
 
 

@@ -423,7 +423,7 @@ def evaluate_rows(variables: dict[str, Any], rows: CropRows,
                   network: PifaNetwork, keys: Array | None = None,
                   augment: AugmentConfig | None = None
                   ) -> dict[str, jax.Array]:
-  """What evaluation needs of a batch: predictions and errors, block by block.
+  """What evaluation needs of a batch: predictions and labels, block by block.
 
   Args:
     variables: {'params', 'batch_stats'}.
@@ -435,9 +435,11 @@ def evaluate_rows(variables: dict[str, Any], rows: CropRows,
     augment: with keys: only its box jitter should be on.
 
   Returns:
-    'nme' (1 + N_v, B), 'landmarks' (B, N, 2) and 'visible' (B, N) of the last
-    block, 'params' (B, 8 + ...) of the last block, crop pixels; 'image' and
-    'target' of the crop; 'drawings', a tuple of (B, h, w).
+    'landmarks' (1 + N_v, B, N, 2) crop pixels: of P^0 and after every block;
+    'visible' (B, N) and 'params' (B, 8 + ...) of the last block; 'image', and
+    'target' and 'target_visible' of the labels; 'box_size' (B,) sqrt(w h) of the
+    provided box and 'scale' (B,) of a packed pixel, crop pixels; 'drawings', a
+    tuple of (B, h, w).
   """
   chex.assert_equal(network.axis_name, None)
   batch = make_batch(rows, network.config.crop_size,
@@ -448,9 +450,10 @@ def evaluate_rows(variables: dict[str, Any], rows: CropRows,
   visible = jax.vmap(
       lambda camera: projection.frontability(camera, normals) > 0)(
           last[:, :8].reshape(-1, 2, 4))
-  return {'nme': block_errors(outputs, batch, landmark_model),
-          'landmarks': predict_landmarks(landmark_model, last),
+  vectors = jnp.concatenate([outputs['inputs'][:1], outputs['params']])
+  return {'landmarks': predict_landmarks(landmark_model, vectors),
           'visible': visible, 'params': last, 'image': batch.image,
           'target': batch.landmarks, 'target_visible': batch.visible,
-          'target_params': flatten_params(batch.face_params),
+          'box_size': batch.box_size,
+          'scale': batch.box_size / jnp.sqrt(rows.box[:, 2] * rows.box[:, 3]),
           'drawings': outputs['visualization']}

@@ -15,7 +15,7 @@ def _config():
       network=network.PRESETS['small'], optimizer=optimizer.PRESETS['paper'],
       loss=training.LossConfig(block_weights=(1.0, 2.0)),
       augment=training.AugmentConfig(), num_steps=10, batch_size=4, seed=0,
-      landmark_scheme='ibug68', face_model='builtin', face_model_hash='ab',
+      dataset='folder', landmark_scheme='ibug68', face_model='builtin', face_model_hash='ab',
       data_hash='cd')
 
 
@@ -49,8 +49,8 @@ class RunConfigTest(absltest.TestCase):
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
     return config.from_flags(
-        landmark_scheme='ibug68', face_model='builtin', face_model_hash='ab',
-        data_hash='cd', rotation_translation_ratio=1.0)
+        dataset='folder', landmark_scheme='ibug68', face_model='builtin',
+        face_model_hash='ab', data_hash='cd', rotation_translation_ratio=1.0)
 
 
 if __name__ == '__main__':

@@ -26,7 +26,7 @@ class IbugTest(absltest.TestCase):
     self.root = pathlib.Path(folder.name)
     self.points = np.random.default_rng(0).uniform(10, 50, (68, 2)).round(3)
     for sub in sum(ibug.SPLITS.values(), ()):
-      (self.root / sub).mkdir(parents=True)
+      (self.root / sub).mkdir(parents=True, exist_ok=True)
       self._add(sub, 'face 1', _pts(self.points))
 
   def _add(self, sub, name, text, ending='.jpg'):

@@ -10,8 +10,8 @@ from absl.testing import parameterized
 import numpy as np
 import scipy.io
 
-from pifa_jax import checkpoints, matlab_files
-from pifa_jax.datasets import ibug, packed, samples
+from pifa_jax import checkpoints, formats, matlab_files
+from pifa_jax.datasets import packed, samples
 from pifa_jax.face_models import load_landmark_ids, npz_format
 from tests import thorough
 from tests.checkpoints_test import make_state
@@ -61,7 +61,7 @@ def _mat_compressed(folder):
 def _pts(folder):
   path = folder / 'a.pts'
   path.write_text('version: 1\nn_points: 3\n{\n1.5 2\n3 4\n5 6\n}\n')
-  return path, lambda: ibug.read_pts(path)
+  return path, lambda: formats.read_pts(path)
 
 
 def _face_model(folder):

@@ -16,7 +16,7 @@ _LAYERS = (
     ('boxes', 'depth_keys', 'fitting', 'losses', 'masks', 'metrics',
      'morphable_model', 'projection', 'protocols', 'rendering', 'visualization'),
     ('network',),
-    ('checkpoints', 'datasets', 'face_models', 'matlab_files', 'optimizer',
+    ('checkpoints', 'datasets', 'face_models', 'formats', 'matlab_files', 'optimizer',
      'training'),
 )
 _LEVEL = {name: level for level, names in enumerate(_LAYERS) for name in names}

@@ -116,7 +116,7 @@ class ResumeTest(absltest.TestCase):
          f'--checkpoint={whole}'], cwd=_ROOT, text=True, capture_output=True,
         env=_environment(), timeout=300)
     self.assertEqual(scored.returncode, 0, scored.stderr)
-    with open(os.path.join(whole, 'evaluation', 'eval.json')) as file:
+    with open(os.path.join(whole, 'evaluation', 'synthetic-test-box', 'eval.json')) as file:
       report = json.load(file)
     # The trainer's last line and the evaluator agree on the same weights.
     for a, b in zip(report['nme'], lines[-1]['nme']):

@@ -70,6 +70,14 @@ def _unreadable(path):
     return f'the file cannot be read ({error.strerror})'
 
 
+def files_aflw(data_dir: str | pathlib.Path | None,
+               split: str) -> list[pathlib.Path]:
+  """The files that decide what `read_aflw` gives; raises as it does."""
+  root = pathlib.Path(data_dir).expanduser() if data_dir else None
+  return read_tables(data_dir, split)[2] + [root / 'BoundingBox.mat',
+                                            root / 'Landmark.mat']
+
+
 def read_tables(data_dir: str | pathlib.Path | None, split: str
                 ) -> tuple[np.ndarray, np.ndarray, list[pathlib.Path]]:
   """The raw tables of a split: boxes (outer edges), labels, image paths.

@@ -13,6 +13,7 @@ import numpy as np
 MAX_PIXELS = 50_000_000
 # Only formats that Pillow decodes by itself: EPS, for one, starts Ghostscript.
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF', 'PPM')
+_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,3 +138,39 @@ def _to_rgb(image, pillow):
     ground = pillow.new('RGBA', image.size, (128, 128, 128, 255))
     image = pillow.alpha_composite(ground, image)
   return np.array(image.convert('RGB'))
+
+
+def picture_size(path: pathlib.Path) -> tuple[int, int]:
+  """(width, height) from a picture's header, turned as its EXIF tag says.
+
+  Raises:
+    OSError, ValueError: if it is no picture that is read here.
+  """
+  from PIL import Image
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    try:
+      with Image.open(path, formats=_FORMATS) as image:
+        turned = image.getexif().get(0x0112, 1) >= 5
+        return image.size[::-1] if turned else image.size
+    except Exception as error:  # pylint: disable=broad-except
+      raise ValueError(f'{path.name} is no picture that can be read') from error
+
+
+def list_pictures(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The pictures in a folder, by name; without what macOS hides beside them."""
+  return sorted(path for path in folder.iterdir()
+                if path.suffix.lower() in _SUFFIXES
+                and not path.name.startswith('.'))
+
+
+def find_label(picture: pathlib.Path, suffix: str) -> pathlib.Path:
+  """The file of labels beside a picture, its suffix in small or capital letters.
+
+  Raises:
+    ValueError: if there is none.
+  """
+  for end in (suffix, suffix.upper()):
+    if picture.with_suffix(end).is_file():
+      return picture.with_suffix(end)
+  raise ValueError(f'there is no {picture.stem}{suffix} beside it')

@@ -1,0 +1,252 @@
+"""300W-LP and AFLW2000-3D as they are distributed: pictures with .mat files.
+
+  300W-LP   {AFW,HELEN,IBUG,LFPW}[_Flip]/<photo>_<k>.jpg and .mat, k = variant in pose,
+            landmarks/{AFW,...}/<photo>_<k>_pts.mat with pts_3d (68, 2)
+  AFLW2000  image<nnnnn>.jpg and .mat
+
+Pose_Para = [pitch, yaw, roll, tx, ty, tz, f] places the Basel face S (micrometres)
+at V = f R S + t in pixels that count from 1, with y up from the lower edge.
+"""
+
+import pathlib
+
+import numpy as np
+
+from pifa_jax import matlab_files
+from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
+from pifa_jax.datasets.samples import find_label, list_pictures, picture_size
+from pifa_jax.types import MorphableModel
+
+FOLDERS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
+HOW_TO_GET_300WLP = (
+    '--data_dir must hold the folders AFW, HELEN, IBUG and LFPW (and their _Flip '
+    'twins, if wanted) of the unpacked 300W-LP.zip, which the authors of 3DDFA '
+    '(Zhu et al., CVPR 2016) give to researchers.')
+HOW_TO_GET_AFLW2000 = (
+    '--data_dir must hold image00002.jpg, image00002.mat, ... of the unpacked '
+    'AFLW2000-3D.zip, which the authors of 3DDFA (Zhu et al., CVPR 2016) give to '
+    'researchers.')
+# Micrometres of the Basel face in the millimetres of our models.
+_PER_UNIT = 1000.0
+_FAR = 1.0  # pixels
+
+
+def read_300wlp(data_dir: str | pathlib.Path | None, split: str = 'train', *,
+                model: MorphableModel | None = None) -> SampleSet:
+  """Reads 300W-LP: training only, as 300W's own photographs are in it.
+
+  Labels are the projected 68 points of the 3D face (pts_3d of the landmarks
+  folder, else pt2d). The box of a face is that of its landmarks: roi is the crop
+  of the photograph, not a face.
+
+  Args:
+    data_dir: the unpacked archive.
+    split: 'train'.
+    model: the Basel model in our form (199 + 29 bases; `face_models`): the
+      samples then carry their exact P.
+
+  Returns:
+    The split; variants and mirror images of one photograph share a group.
+
+  Raises:
+    FileNotFoundError: if a folder is missing.
+    ValueError: for another split; or if `model` does not meet the labels.
+  """
+  if split != 'train':
+    raise ValueError(f'split={split!r}; 300W-LP has train alone.')
+  root = pathlib.Path(data_dir).expanduser() if data_dir else None
+
+  def place(path):
+    folder = path.parent.name
+    photo = path.stem.rpartition('_')[0] or path.stem
+    labels = root / 'landmarks' / folder / f'{path.stem}_pts.mat'
+    return f'{folder.removesuffix("_Flip")}/{photo}', labels
+
+  return _read(root, _pictures_300wlp(root), place, model)
+
+
+def read_aflw2000(data_dir: str | pathlib.Path | None, split: str = 'test', *,
+                  model: MorphableModel | None = None) -> SampleSet:
+  """Reads AFLW2000-3D: testing only, labels are pt3d_68 (the original set).
+
+  Args:
+    data_dir: the unpacked archive.
+    split: 'test'.
+    model: see `read_300wlp`.
+
+  Returns:
+    The split.
+
+  Raises:
+    FileNotFoundError: if the folder is missing.
+    ValueError: see `read_300wlp`.
+  """
+  if split != 'test':
+    raise ValueError(f'split={split!r}; AFLW2000-3D has test alone.')
+  root = pathlib.Path(data_dir).expanduser() if data_dir else None
+  return _read(root, _pictures_aflw2000(root), lambda path: ('', None), model)
+
+
+def files_300wlp(data_dir: str | pathlib.Path | None,
+                 split: str) -> list[pathlib.Path]:
+  """The files that decide what `read_300wlp` gives."""
+  del split
+  return _with_labels(_pictures_300wlp(
+      pathlib.Path(data_dir).expanduser() if data_dir else None))
+
+
+def files_aflw2000(data_dir: str | pathlib.Path | None,
+                   split: str) -> list[pathlib.Path]:
+  """The files that decide what `read_aflw2000` gives."""
+  del split
+  return _with_labels(_pictures_aflw2000(
+      pathlib.Path(data_dir).expanduser() if data_dir else None))
+
+
+def _with_labels(pictures):
+  return pictures + [path.with_suffix('.mat') for path in pictures]
+
+
+def _pictures_300wlp(root):
+  if root is None:
+    raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET_300WLP}')
+  folders = [folder for name in FOLDERS for folder in (root / name,
+                                                       root / f'{name}_Flip')
+             if folder.is_dir()]
+  missing = [name for name in FOLDERS if not (root / name).is_dir()]
+  if missing:
+    raise FileNotFoundError(f'There is no folder {root / missing[0]}: '
+                            f'{HOW_TO_GET_300WLP}')
+  return [path for folder in folders for path in list_pictures(folder)]
+
+
+def _pictures_aflw2000(root):
+  if root is None:
+    raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET_AFLW2000}')
+  found = list_pictures(root) if root.is_dir() else []
+  if not found:
+    raise FileNotFoundError(f'There are no pictures in {root}: '
+                            f'{HOW_TO_GET_AFLW2000}')
+  return found
+
+
+def _read(root, pictures, place, model):
+  paths, samples, rejects = [], [], []
+  for path in pictures:
+    name = path.relative_to(root).as_posix()
+    group, better_labels = place(path)
+    try:
+      points, pose_para, coefficients = _labels(path, better_labels)
+      low, high = points.min(axis=0), points.max(axis=0)
+      params = None
+      if model is not None:
+        camera = camera_from_pose_para(pose_para, picture_size(path)[1])
+        params = np.concatenate([camera.ravel(), *coefficients]).astype(np.float32)
+        if len(params) != 8 + model.num_identity + model.num_expression:
+          raise ValueError(
+              f'it has {len(coefficients[0])} + {len(coefficients[1])} coefficients, '
+              f'the face model {model.num_identity} + {model.num_expression}')
+      paths.append(path)
+      samples.append(Sample(
+          name, b'', points.astype(np.float32), np.ones(68, bool),
+          np.concatenate([low, high - low]).astype(np.float32),
+          pose=np.rad2deg(pose_para[:3]).astype(np.float32), params=params,
+          group=group))
+    except (OSError, ValueError) as error:
+      rejects.append(Reject(name, str(error)))
+  notes = [] if model is None or not samples else [_check(model, samples)]
+  return SampleSet(LazySamples(paths, samples), rejects, notes)
+
+
+def _labels(path, better):
+  """68 points, Pose_Para and (Shape_Para, Exp_Para) of one picture."""
+  label = find_label(path, '.mat')
+  content = matlab_files.read_numbers(label,
+                                      ('Pose_Para', 'Shape_Para', 'Exp_Para'))
+  pose = content['Pose_Para'].ravel()
+  if pose.shape != (7,) or not np.all(np.isfinite(pose)):
+    raise ValueError(f'{path.stem}.mat: Pose_Para is not seven numbers')
+  if better is not None and better.is_file():
+    points = matlab_files.read_numbers(better, ('pts_3d',))['pts_3d']
+  else:
+    found = matlab_files.read_mat(label, ('pt3d_68', 'pt2d'))
+    # AFLW2000's pt2d are the 21 points of AFLW.
+    table = found.get('pt3d_68', found.get('pt2d'))
+    points = np.asarray(table)[:2].T if isinstance(table, np.ndarray) else None
+  if points is None or points.shape != (68, 2) or points.dtype.kind not in 'fiu':
+    raise ValueError(f'{path.stem}.mat has no 68 points')
+  if not np.all(np.abs(points) < 1e6):
+    raise ValueError(f'{path.stem}.mat has a point that is not finite')
+  return (points.astype(np.float64) - 1.0, pose,
+          (content['Shape_Para'].ravel(), content['Exp_Para'].ravel()))
+
+
+def _check(model, samples):
+  """States how far the projected faces lie from their labels; refuses far ones."""
+  some = samples[::max(1, len(samples) // 64)]
+  ids = np.asarray(model.landmark_schemes['ibug68'])
+  mean, identity, expression = (np.asarray(a[..., ids, :], np.float64) for a in (
+      model.mean_shape, model.identity_basis, model.expression_basis))
+  offsets = []
+  for sample in some:
+    p = sample.params.astype(np.float64)
+    face = (mean + np.tensordot(p[8:8 + model.num_identity], identity, 1)
+            + np.tensordot(p[8 + model.num_identity:], expression, 1))
+    m = p[:8].reshape(2, 4)
+    offsets.append(face @ m[:, :3].T + m[:, 3] - sample.landmarks)
+  offset = np.mean(offsets, axis=(0, 1))
+  far = np.mean(np.linalg.norm(offsets, axis=-1))
+  note = (f'The exact P of {len(some)} faces meets the labels within {far:.2f} '
+          f'pixels on average; mean offset ({offset[0]:+.2f}, {offset[1]:+.2f}).')
+  if not far < _FAR:
+    raise ValueError(note + ' More than one pixel: --face_model is not the Basel '
+                     'model of the data set, or its coordinates are not as assumed.')
+  return note
+
+
+def _rotation(pitch, yaw, roll):
+  """Rx(pitch) Ry(yaw) Rz(roll): `projection.rotation_from_euler` in float64."""
+  (cx, sx), (cy, sy), (cz, sz) = ((np.cos(a), np.sin(a))
+                                  for a in (pitch, yaw, roll))
+  return (np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
+          @ np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+          @ np.array([[cz, sz, 0], [-sz, cz, 0], [0, 0, 1]]))
+
+
+def camera_from_pose_para(pose_para: np.ndarray, height: int) -> np.ndarray:
+  """M of a face that Pose_Para places (see the head of this file).
+
+  Args:
+    pose_para: (7,) pitch, yaw, roll in radians; tx, ty, tz in pixels; f in pixels
+      per micrometre.
+    height: of the photograph, pixels.
+
+  Returns:
+    (2, 4) float64, for a model in millimetres: 0-based pixels, v down.
+  """
+  pitch, yaw, roll, tx, ty, _, f = np.asarray(pose_para, np.float64)
+  linear = f * _PER_UNIT * _rotation(pitch, yaw, roll)
+  return np.array([[*linear[0], tx - 1.0], [*-linear[1], height - ty]])
+
+
+def pose_para_from_camera(camera: np.ndarray, height: int,
+                          tz: float = 0.0) -> np.ndarray:
+  """The inverse of `camera_from_pose_para`; M says nothing of tz.
+
+  Args:
+    camera: (2, 4) a scaled rotation and a translation.
+    height: of the photograph.
+    tz: to be filled in.
+
+  Returns:
+    (7,) float64.
+  """
+  camera = np.asarray(camera, np.float64)
+  m1, m2 = camera[0, :3], -camera[1, :3]
+  scale = np.sqrt((m1 @ m1 + m2 @ m2) / 2)
+  r1, r2 = m1 / scale, m2 / scale
+  r3 = np.cross(r1, r2)
+  yaw = -np.arcsin(np.clip(r1[2], -1, 1))
+  return np.array([np.arctan2(r2[2], r3[2]), yaw, np.arctan2(r1[1], r1[0]),
+                   camera[0, 3] + 1.0, height - camera[1, 3], tz,
+                   scale / _PER_UNIT])

@@ -1,0 +1,106 @@
+"""The programs on miniatures of every data set, one command each, as users type it."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+
+from tests import miniatures
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_QUICK = ['--preset=tiny', '--face_model=builtin', '--num_blocks=2', '--fc_pool=4',
+          '--batch_size=2', '--num_steps=2', '--picture_every=0',
+          '--tensorboard=false']
+
+
+class ProgramsTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls._folder = tempfile.TemporaryDirectory()
+    cls.root = pathlib.Path(cls._folder.name)
+    for name, write in miniatures.WRITERS.items():
+      write(cls.root / name)
+
+  @classmethod
+  def tearDownClass(cls):
+    cls._folder.cleanup()
+    super().tearDownClass()
+
+  def run_program(self, name, *flags, code=0):
+    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': '',
+                   'JAX_COMPILATION_CACHE_DIR': str(self.root / 'compiled')}
+    done = subprocess.run(
+        [sys.executable, '-m', f'experiments.{name}',
+         f'--cache_dir={self.root / "cache"}', *flags], cwd=_ROOT, text=True,
+        capture_output=True, env=environment, timeout=300)
+    self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+    self.assertNotIn('Traceback', done.stderr)
+    return done
+
+  def train(self, name, *flags):
+    work = str(self.root / 'runs' / name)
+    self.run_program('train', f'--dataset={name}',
+                     f'--data_dir={self.root / name}', f'--workdir={work}', *_QUICK,
+                     *flags)
+    return work
+
+  def evaluate(self, work, name, *flags, code=0):
+    return self.run_program(
+        'evaluate', f'--checkpoint={work}', f'--dataset={name}',
+        f'--data_dir={self.root / name}', *flags, code=code)
+
+  def test_every_data_set(self):
+    lp = self.train('300wlp')
+    w300 = self.train('w300')
+    # Labels of every kind, predictions of one network.
+    said = self.evaluate(lp, 'aflw2000', '--box_noise').stdout
+    for words in ('AFLW2000-3D (original labels)', 'N=4', '68 landmarks, all count',
+                  'sqrt(w h) of the box of the true landmarks', 'yaw bins',
+                  'trained on 300wlp', 'checkpoint', 'error by box noise',
+                  'pose, mean absolute error'):
+      self.assertIn(words, said)
+    folder = pathlib.Path(lp) / 'evaluation' / 'aflw2000-test-aflw2000'
+    with open(folder / 'eval.json') as file:
+      result = json.load(file)
+    self.assertLen(result['nme'], 2)
+    self.assertLen(result['box_noise'], 7)
+    # No noise is the evaluation itself, but for packing with another margin.
+    self.assertAlmostEqual(result['box_noise']['0'], result['nme'][-1], delta=0.5)
+    with open(folder / 'per_image.csv') as file:
+      rows = list(csv.DictReader(file))
+    self.assertLen(rows, 4)
+    self.assertAlmostEqual(
+        sum(float(row['block2_percent']) for row in rows) / 4, result['mean'],
+        places=3)
+    page = (folder / 'report.html').read_text()
+    self.assertEqual(page.count('data:image/png;base64,'), 4)
+    self.assertNotIn('http', page.replace('http-equiv', ''))
+
+    self.assertIn('MAPE (px)', self.evaluate(self.train('folder'), 'afw').stdout)
+    self.assertIn('failures above 8 %, 51 points', self.evaluate(
+        w300, 'w300', '--split=challenging', '--protocol=w300_paper').stdout)
+    for dataset in ('w300', 'afw'):
+      refused = self.evaluate(lp, dataset, code=1).stderr
+      self.assertIn('trained on 300wlp, which contains the photographs of', refused)
+    self.assertIn('trained on w300', self.evaluate(w300, 'afw', code=1).stderr)
+    self.assertIn('for evaluation alone', self.run_program(
+        'train', '--dataset=aflw2000', f'--data_dir={self.root / "aflw2000"}',
+        f'--workdir={self.root / "no"}', code=1).stderr)
+
+    # The release of AFLW through its records: the same result as from the folder.
+    aflw = self.train('aflw')
+    raw = self.evaluate(aflw, 'aflw').stdout
+    records = self.evaluate(aflw, 'aflw', f'--tfds_dir={self.root / "tfds"}').stdout
+    row = lambda text: text.partition('NME (%)')[2].splitlines()[1]
+    self.assertEqual(row(raw), row(records))
+
+
+if __name__ == '__main__':
+  absltest.main()
