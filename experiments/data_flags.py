@@ -91,7 +91,7 @@ class TestData:
   @property
   def num_rejected(self) -> int:
     """Samples that could not be used."""
-    return self.packed.meta.get('num_rejected', 0)
+    return len(self.packed.rejects)
 
 
 def open_training(say: Say) -> TrainingData:
@@ -116,7 +116,7 @@ def open_training(say: Say) -> TrainingData:
       raise ValueError(f'{data.title} is for evaluation alone; train on another '
                        '--dataset.')
     model, scheme = scheme_of(model, f, 'train', say)
-    found = _real(model, f, scheme, 'train', packed.MARGIN, say)
+    found = open_real(model, scheme, 'train', say)
   held_out = _held_out(found.groups, f.validation)
   return TrainingData(
       name=f.dataset, model=model, face_model_hash=face_model_hash(model),
@@ -154,7 +154,7 @@ def open_test(model: MorphableModel, scheme: str | None, say: Say, *,
   where = os.path.basename(os.path.normpath(f.data_dir or f.tfds_dir or ''))
   return TestData(
       name=f.dataset, title=f'{data.title} ({where}), {split}', kind='real',
-      packed=_real(model, f, scheme, split, margin, say), jitter_boxes=False,
+      packed=open_real(model, scheme, split, say, margin=margin), jitter_boxes=False,
       box_rule=data.box_rule, hidden_is_labelled=data.hidden_is_labelled)
 
 
@@ -257,9 +257,24 @@ def _read(f, split, model) -> SampleSet:
   return registry.read(f.dataset, f.data_dir, split, model=model)
 
 
-def _real(model, f, scheme, split, margin, say):
-  """Crops and fits, unless that was done; tells the user what came of it."""
-  found = None
+def open_real(model: MorphableModel, scheme: str | None, split: str, say: Say, *,
+              margin: float = packed.MARGIN) -> packed.PackedCrops:
+  """Crops and fits what the flags name, unless that was done; says what came of it.
+
+  Args:
+    model: the face model.
+    scheme: of the labels; None = P is not fitted.
+    split: of the data set.
+    say: prints a sentence for the user.
+    margin: side of the crops over side of the boxes.
+
+  Returns:
+    The packed split.
+
+  Raises:
+    FileNotFoundError, ValueError: with one sentence for the user.
+  """
+  f, found = flags.FLAGS, None
   if f.tfds_dir:
     # Makes the records if need be, so that there are files to look at.
     found = _read(f, split, None)

@@ -78,7 +78,7 @@ class PackTest(absltest.TestCase):
     self.assertLen(calls, 1)
     np.testing.assert_array_equal(first.images, again.images)
     self.assertEqual(first.content_hash, again.content_hash)
-    self.assertEqual(again.meta['num_rejected'], 1)
+    self.assertLen(again.rejects, 1)
     # Another face model is another folder.
     packed.open_or_build(self.root, {'model': 'y'}, build)
     self.assertLen(calls, 2)

@@ -101,6 +101,39 @@ class ProgramsTest(absltest.TestCase):
     row = lambda text: text.partition('NME (%)')[2].splitlines()[1]
     self.assertEqual(row(raw), row(records))
 
+  def test_prepare_data(self):
+    root = self.root / 'aflw2000'
+    work = self.root / 'prepared'
+    flags = ['--dataset=aflw2000', f'--src={root}', f'--workdir={work}',
+             '--face_model=builtin']
+    # Four faces are not the published two thousand: said, and exit code 3.
+    said = self.run_program('prepare_data', *flags, '--verify', code=3)
+    self.assertIn('4 faces were found but 2,000 are published', said.stderr)
+    facts = json.loads((work / 'dataset.json').read_text())['splits']['test']
+    self.assertEqual((facts['num_faces'], facts['num_rejected']), (4, 0))
+    self.assertNotIn('packed', facts)
+    picture = root / 'image00003.jpg'
+    good = picture.read_bytes()
+    picture.write_bytes(good[:len(good) // 2])
+    self.addCleanup(picture.write_bytes, good)
+    for verify in (['--verify'], []):
+      self.run_program('prepare_data', *flags, *verify, code=3)
+      rows = list(csv.reader((work / 'rejects.csv').read_text().splitlines()))
+      self.assertLen(rows, 2)
+      self.assertEqual(rows[1][:2], ['test', 'image00003.jpg'])
+    facts = json.loads((work / 'dataset.json').read_text())['splits']['test']
+    self.assertEqual((facts['num_packed'], facts['num_rejected']), (3, 1))
+
+  def test_archives_instead_of_folders(self):
+    archive = self.root / 'AFLW2000-3D.zip'
+    for content, words in ((b'<!DOCTYPE html><html>quota exceeded', 'web page'),
+                           (b'PK\x03\x04 and then no more', 'only a part'),
+                           (b'BZh9', 'unpack it')):
+      archive.write_bytes(content)
+      said = self.run_program('prepare_data', '--dataset=aflw2000',
+                              f'--src={archive}', code=1)
+      self.assertIn(words, said.stderr)
+
 
 if __name__ == '__main__':
   absltest.main()

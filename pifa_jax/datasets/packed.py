@@ -24,7 +24,7 @@ from pifa_jax import fitting, projection
 from pifa_jax.datasets.samples import Reject, Sample, decode_image
 from pifa_jax.types import MorphableModel, flatten_params, unflatten_params
 
-SCHEMA = 3  # raise it when crops or target P of the same sources change
+SCHEMA = 4  # raise it when crops or target P of the same sources change
 IMAGE_SIZE = 160
 # Jitter moves a box by at most 0.2 of its size and scales it by at most 1.2; at
 # the default 0.1 and 1.1 the margin holds every jittered box whole.
@@ -70,6 +70,11 @@ class PackedCrops:
 
   def __len__(self) -> int:
     return len(self.images)
+
+  @property
+  def rejects(self) -> list[Reject]:
+    """What was left out when the set was packed."""
+    return [Reject(*row) for row in self.meta.get('rejects', [])]
 
 
 def pack_samples(samples: Iterable[Sample], model: MorphableModel, *,
@@ -330,7 +335,7 @@ def write_packed(directory: str | pathlib.Path, arrays: dict[str, Any],
     with open(temporary / 'dataset.json', 'w') as file:
       json.dump({'schema': SCHEMA, 'content_hash': digest.hexdigest()[:16],
                  'meta': meta, 'names': names, 'groups': list(arrays['groups']),
-                 'num_rejected': len(rejects)}, file)
+                 'rejects': [[r.name, r.reason] for r in rejects]}, file)
     with open(temporary / 'rejects.csv', 'w', newline='') as file:
       csv.writer(file).writerows([('name', 'reason')] + [
           (reject.name, reject.reason) for reject in rejects])
@@ -398,8 +403,7 @@ def open_packed(directory: str | pathlib.Path) -> PackedCrops:
       raise ValueError(wrong)
     return PackedCrops(names=info['names'], groups=info['groups'],
                        content_hash=info['content_hash'],
-                       meta={**info['meta'], 'num_rejected':
-                             info['num_rejected']}, **arrays)
+                       meta={**info['meta'], 'rejects': info['rejects']}, **arrays)
   except (OSError, EOFError, KeyError, TypeError, ValueError,
           RecursionError) as error:
     raise ValueError(f'{directory} is not a packed data set ({error}); delete it, '
