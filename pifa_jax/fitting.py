@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax import boxes, projection
+from pifa_jax import boxes, contour, projection
 from pifa_jax.types import Array, FaceParams, MorphableModel, flatten_params
 
 # Label noise against which the shape is regularised, in box sizes.
@@ -90,8 +90,35 @@ def fit_landmarks(model: MorphableModel, points: Array, visible: Array, *,
           jnp.where(usable, residual, jnp.inf))
 
 
+def fit_contour(model: MorphableModel, points: Array, visible: Array,
+                candidates: Array, *, passes: int = 3
+                ) -> tuple[FaceParams, jax.Array]:
+  """`fit_landmarks` for 68 points whose hidden jaw points lie on the contour.
+
+  Args:
+    model: the 3DMM.
+    points: (68, 2) pixels.
+    visible: (68,) bool.
+    candidates: of `contour.contour_candidates`.
+    passes: fits after the first, each with the vertices of the pose before it.
+
+  Returns:
+    P and the residual of the last fit.
+  """
+  # Traced vertex ids index JAX arrays only.
+  model = jax.tree.map(jnp.asarray, model)
+  landmarks = model.landmark_schemes['ibug68']
+  fit = lambda ids: fit_landmarks(
+      model.replace(landmark_schemes={'marched': ids}), points, visible,
+      scheme='marched')
+  params, residual = fit(landmarks)
+  for _ in range(passes):
+    params, residual = fit(contour.march(model, params, landmarks, candidates))
+  return params, residual
+
+
 def fit_faces(model: MorphableModel, points: Array, visible: Array, *,
-              scheme: str) -> tuple[np.ndarray, np.ndarray]:
+              scheme: str, march: bool = False) -> tuple[np.ndarray, np.ndarray]:
   """`fit_landmarks` for many faces.
 
   Args:
@@ -99,18 +126,25 @@ def fit_faces(model: MorphableModel, points: Array, visible: Array, *,
     points: (M, N, 2) pixels.
     visible: (M, N) bool.
     scheme: of the points.
+    march: let hidden jaw points of 'ibug68' slide along the contour.
 
   Returns:
     (M, 8 + N_I + N_E) flat P and (M,) residuals, as of `fit_landmarks`.
 
   Raises:
-    ValueError: if the points do not fit the scheme.
+    ValueError: if the points do not fit the scheme, or `march` is asked for
+      another one.
   """
+  if march and scheme != 'ibug68':
+    raise ValueError(f'fit_faces(): scheme {scheme!r} has no jaw points that could '
+                     "march along the contour; only 'ibug68' has.")
+  candidates = contour.contour_candidates(model) if march else None
 
   @jax.jit
   def fit(points, visible):
     def one(face):
-      params, residual = fit_landmarks(model, *face, scheme=scheme)
+      params, residual = (fit_contour(model, *face, candidates) if march else
+                          fit_landmarks(model, *face, scheme=scheme))
       return flatten_params(params), residual
     return jax.lax.map(one, (points, visible), batch_size=_BATCH)
 

@@ -13,8 +13,8 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Lower layers first. A module may import modules of its own layer and below.
 _LAYERS = (
     ('types',),
-    ('boxes', 'depth_keys', 'fitting', 'losses', 'masks', 'metrics',
-     'morphable_model', 'projection', 'protocols', 'rendering', 'visualization'),
+    ('boxes', 'contour', 'depth_keys', 'fitting', 'landmark_search', 'losses',
+     'masks', 'metrics', 'morphable_model', 'projection', 'protocols', 'rendering', 'visualization'),
     ('network',),
     ('checkpoints', 'datasets', 'face_models', 'formats', 'matlab_files', 'optimizer',
      'training'),
