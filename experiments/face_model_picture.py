@@ -86,6 +86,24 @@ def save(model: MorphableModel, path: str | os.PathLike[str]) -> None:
                  dither=Image.Dither.NONE).save(path, optimize=True)
 
 
+def save_numbered(model: MorphableModel, ids: np.ndarray,
+                  path: str | os.PathLike[str]) -> None:
+  """Draws the mean shape at yaw 0, 45 and 90 with numbered vertices.
+
+  Args:
+    model: the 3DMM.
+    ids: (N,) vertices, numbered from 1.
+    path: of the PNG.
+  """
+  panels = [_numbered(model, ids, yaw, size=640, half_width=130.0,
+                      centre=(45 * np.sin(np.radians(yaw)), 5))
+            for yaw in _YAWS]
+  page = Image.new('RGB', (640 * len(panels), 640))
+  for column, panel in enumerate(panels):
+    page.paste(panel, (640 * column, 0))
+  page.save(path)
+
+
 def _numbered(model, ids, yaw, **view):
   """The mean shape with numbered points, as a Pillow image."""
   image, positions, hidden = render(model, model.mean_shape, yaw, **view)

@@ -1,0 +1,237 @@
+"""Landmarks -> 3DMM parameters, meshes and overlays (Sec. 3.1), without a network.
+
+  python -m experiments.fit_3dmm --input=DIR --workdir=runs/fit
+  python -m experiments.fit_3dmm --input=face.pts --save=npz,obj,overlay
+
+Reads .pts, .json, .npy and .mat (see `pifa_jax.formats`); a photograph of the same
+name beside a file of landmarks is drawn upon.
+"""
+
+import csv
+import os
+import pathlib
+import sys
+import time
+
+from absl import flags
+import numpy as np
+
+from experiments import data_flags, pictures, program
+from pifa_jax import face_models, fitting, formats, morphable_model, projection
+from pifa_jax.datasets import packed, w300lp
+from pifa_jax.datasets.samples import decode_image, list_pictures, picture_size
+from pifa_jax.types import unflatten_params
+
+KINDS = ('npz', 'mat', 'obj', 'ply', 'overlay')
+flags.DEFINE_string('input', None, 'A file of landmarks, or a folder of them '
+                    '(folders in it are looked into).')
+flags.DEFINE_list('save', ['npz', 'overlay'], 'What to write for every face: '
+                  + ', '.join(KINDS) + '.')
+flags.DEFINE_boolean('march', False, '68 points: let hidden jaw points slide along '
+                     'the contour, as annotators of 2D landmarks place them.')
+
+
+def main(run: program.Run) -> int:
+  """Fits; returns the exit code."""
+  f = flags.FLAGS
+  unknown = sorted(set(f.save) - set(KINDS))
+  if unknown:
+    raise program.UserError(f'--save={unknown[0]} is not one of {", ".join(KINDS)}.')
+  if not f.input:
+    raise program.UserError('Say what to fit: --input=FILE or --input=FOLDER of '
+                            f'{", ".join(formats.LANDMARK_SUFFIXES)}.')
+  root, files = _files(pathlib.Path(f.input).expanduser())
+  workdir = pathlib.Path(run.make_folder(f.workdir))
+  run.open(str(workdir))
+  faces, failures = _read(root, files)
+  if not faces:
+    for name, reason in failures[:10]:
+      print(f'{name}: {reason}', file=sys.stderr)
+    raise program.UserError(f'No file of landmarks in {f.input} can be used.')
+  model = face_models.load_face_model(f.face_model)
+  rows = []
+  for count in sorted({len(face['points']) for face in faces}):
+    group = [face for face in faces if len(face['points']) == count]
+    rows += _fit(model, group, f, workdir, failures)
+  outliers = _outliers([row['residual'] for row in rows])
+  rows = sorted((dict(row, outlier=bool(o)) for row, o in zip(rows, outliers)),
+                key=lambda row: -row['residual'])
+  with open(workdir / 'residuals.csv', 'w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(['name', 'residual_percent', 'residual_pixels', 'yaw_degrees',
+                     'pitch_degrees', 'roll_degrees', 'outlier'])
+    for row in rows:
+      writer.writerow([row['name'], f'{100 * row["residual"]:.3f}',
+                       f'{row["pixels"]:.3f}', *(f'{a:.2f}' for a in row['angles']),
+                       int(row['outlier'])])
+  if rows:
+    print(f'{len(rows)} faces fitted, mean residual '
+          f'{100 * np.mean([row["residual"] for row in rows]):.2f} % of the face, '
+          f'{np.mean([row["pixels"] for row in rows]):.2f} pixels.')
+  for row in rows:
+    if row['outlier']:
+      print(f'outlier: {row["name"]}, {100 * row["residual"]:.2f} %: look at its '
+            'landmarks.')
+  for name, reason in failures:
+    print(f'failed: {name}: {reason}', file=sys.stderr)
+  print(f'Wrote residuals.csv and the faces to {workdir}.')
+  if not rows:
+    return program.EXIT_USER_ERROR
+  return program.EXIT_SOME_FAILED if failures else program.EXIT_OK
+
+
+def _files(path):
+  if path.is_file():
+    return path.parent, [path]
+  if not path.is_dir():
+    raise program.UserError(f'There is no file or folder {path}; give --input one '
+                            'that exists.')
+  found = sorted(p for p in path.rglob('*') if p.is_file()
+                 and p.suffix.lower() in formats.LANDMARK_SUFFIXES
+                 and not p.name.startswith('.'))
+  if not found:
+    raise program.UserError(f'There is no {", ".join(formats.LANDMARK_SUFFIXES)} in '
+                            f'{path}; give --input the folder of the landmarks.')
+  return path, found
+
+
+def _read(root, files):
+  """Faces of all files: name, points, visible, photograph; and what failed."""
+  faces, failures = [], []
+  photographs = {}
+  for path in files:
+    name = path.relative_to(root).as_posix()
+    try:
+      found = formats.read_landmarks(path)
+    except (OSError, ValueError) as error:
+      failures.append((name, str(error)))
+      continue
+    if path.parent not in photographs:
+      photographs[path.parent] = {p.stem: p for p in list_pictures(path.parent)}
+    for number, (points, visible) in enumerate(zip(found.points, found.visible)):
+      faces.append({
+          'name': name if len(found.points) == 1 else f'{name}#{number + 1}',
+          'points': points, 'visible': visible,
+          'photograph': photographs[path.parent].get(path.stem)})
+  return faces, failures
+
+
+def _fit(model, faces, f, workdir, failures):
+  """Fits faces with the same number of points; writes what was asked for."""
+  points = np.stack([face['points'] for face in faces])
+  visible = np.stack([face['visible'] for face in faces])
+  model, scheme = _scheme(model, points, visible, f)
+  began = time.monotonic()
+  params, residuals = fitting.fit_faces(model, points, visible, scheme=scheme,
+                                        march=f.march and scheme == 'ibug68')
+  print(f'{len(faces)} faces of {points.shape[1]} points ({scheme}) in '
+        f'{time.monotonic() - began:.1f} s, compilation included.', file=sys.stderr)
+  angles = packed.pose_degrees(params)
+  rows = []
+  for face, vector, residual, angle in zip(faces, params, residuals, angles):
+    if not np.isfinite(residual):
+      failures.append((face['name'], 'no face fits its landmarks; at least 4 that '
+                       'are not on one spot must be visible'))
+      continue
+    fitted = unflatten_params(vector, model.num_identity)
+    found = np.asarray(projection.landmarks(model, fitted, scheme))
+    seen = face['visible']
+    gap = np.linalg.norm(found - face['points'], axis=1)[seen]
+    low, high = face['points'][seen].min(axis=0), face['points'][seen].max(axis=0)
+    rows.append({'name': face['name'], 'residual': float(residual),
+                 # As the fit measured it: with marching, along the contour.
+                 'pixels': float(residual * np.sqrt(np.prod(high - low)))
+                           if f.march else float(gap.mean()),
+                 'angles': (angle[1], angle[0], angle[2])})
+    try:
+      _save(workdir, f.save, model, scheme, face, fitted, found, rows[-1])
+    except (OSError, ValueError) as error:
+      failures.append((face['name'], str(error)))
+  return rows
+
+
+def _scheme(model, points, visible, f):
+  if f.landmark_scheme != 'auto':
+    model, name = data_flags.scheme_of(model, f, '', lambda text: None)
+    if len(model.landmark_schemes[name]) != points.shape[1]:
+      raise program.UserError(
+          f'--landmark_scheme={f.landmark_scheme} has '
+          f'{len(model.landmark_schemes[name])} points, some files have '
+          f'{points.shape[1]}.')
+    return model, name
+  return model, packed.choose_scheme(model, points, visible)[0]
+
+
+def _outliers(residuals):
+  """More than five robust deviations above the median, and above 3 %."""
+  residuals = np.asarray(residuals)
+  if not len(residuals):
+    return residuals
+  median = np.median(residuals)
+  spread = 1.4826 * np.median(np.abs(residuals - median))
+  return residuals > max(median + 5 * spread, 0.03)
+
+
+def _save(workdir, kinds, model, scheme, face, fitted, found, row):
+  # One flat folder; a name from a folder tree cannot lead out of it.
+  base = workdir / face['name'].replace('/', '__').replace('#', '_')
+  write = lambda suffix: base.with_name(base.name + suffix)
+  camera, identity, expression = (np.asarray(a) for a in (
+      fitted.camera, fitted.identity, fitted.expression))
+  seen = np.asarray(projection.landmark_visibility(model, fitted, scheme))
+  if 'npz' in kinds:
+    formats.write_npz(
+        write('.npz'), camera=camera, identity=identity, expression=expression,
+        landmarks=found, visible=seen, scheme=np.array(scheme),
+        residual=np.array(row['residual']), yaw_pitch_roll_degrees=row['angles'])
+  if 'mat' in kinds:
+    import scipy.io
+    height = _height(face)
+    scipy.io.savemat(write('.mat'), {
+        'pt2d': found.T + 1.0, 'Pose_Para': w300lp.pose_para_from_camera(
+            camera, height)[None], 'Shape_Para': identity[:, None],
+        'Exp_Para': expression[:, None], 'image_height': height})
+  if 'obj' in kinds or 'ply' in kinds:
+    vertices = formats.image_vertices(camera, morphable_model.shape(model, fitted))
+    if 'obj' in kinds:
+      formats.write_obj(write('.obj'), vertices, model.triangles)
+    if 'ply' in kinds:
+      formats.write_ply(write('.ply'), vertices, model.triangles)
+  if 'overlay' in kinds and face['photograph'] is not None:
+    photograph = decode_image(face['photograph'].read_bytes(),
+                              face['photograph'].name)
+    _overlay(photograph, model, fitted, found, seen, face).save(
+        write('_overlay.png'))
+
+
+def _height(face):
+  """Of the photograph; 0 if there is none: Pose_Para then counts from y = 0."""
+  if face['photograph'] is None:
+    return 0
+  return picture_size(face['photograph'])[1]
+
+
+def _overlay(photograph, model, fitted, found, seen, face):
+  """The photograph about the face: mesh, given and fitted landmarks."""
+  drawn = np.asarray(model.regions.get('drawn', np.arange(model.num_vertices)))
+  points = np.asarray(projection.project(
+      fitted.camera, morphable_model.shape(model, fitted)))[drawn]
+  front = np.asarray(projection.frontability(
+      fitted.camera, model.mean_normals))[drawn] > 0
+  low, high = points.min(axis=0), points.max(axis=0)
+  side = 1.3 * float(max(high - low))
+  box = np.array([*((low + high) / 2 - side / 2), side, side], np.float32)
+  size = 448
+  crop = packed.cut(photograph, box, size)
+  place = lambda p: (np.asarray(p, np.float64) - box[:2] + 0.5) * size / side - 0.5
+  dots = np.round(place(points[front])).astype(int)
+  dots = dots[np.all((dots >= 0) & (dots < size), axis=1)]
+  # Mixed half and half, so that the face stays visible beneath.
+  crop[dots[:, 1], dots[:, 0]] = (
+      crop[dots[:, 1], dots[:, 0]] // 2 + np.uint8([40, 90, 127]))
+  target = place(np.where(face['visible'][:, None], face['points'], np.nan))
+  return pictures.face(crop, place(found), seen, size=size, target=target)
+
+
+if __name__ == '__main__':
+  program.start(main)
