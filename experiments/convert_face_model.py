@@ -1,0 +1,66 @@
+"""Another face model's files -> the .npz that --face_model takes.
+
+  python -m experiments.convert_face_model --kind=3ddfa --src=DIR --output=bfm.npz
+  python -m experiments.convert_face_model --kind=bfm2009 \
+      --src=01_MorphableModel.mat --expression_dir=DIR --output=bfm.npz
+  python -m experiments.convert_face_model --kind=ict --src=FaceXModel \
+      --output=ict.npz
+"""
+
+from absl import flags
+import numpy as np
+
+from experiments import program
+from pifa_jax.face_models import basel, ict_facekit, load_landmark_ids, npz_format
+
+KINDS = {
+    '3ddfa': 'a folder with Model_Shape.mat and Model_Expression.mat',
+    'bfm2009': '01_MorphableModel.mat, with --expression_dir',
+    'face3d': "face3d's BFM.mat", 'bfm2017': 'the .h5, with --landmarks',
+    'ict': "ICT-FaceKit's folder FaceXModel"}
+flags.DEFINE_enum('kind', None, sorted(KINDS), 'What --src is: ' + '; '.join(
+    f'{kind}: {what}' for kind, what in KINDS.items()) + '.')
+flags.DEFINE_string('src', None, 'The file or folder.')
+flags.DEFINE_string('expression_dir', None, 'bfm2009: folder with '
+                    'Model_Expression.mat and model_info.mat.')
+flags.DEFINE_string('landmarks', None, 'A file of 68 vertex ids, one a line, from '
+                    '0; default: those of the model.')
+flags.DEFINE_string('output', None, 'The .npz to write.')
+
+
+def main(run: program.Run) -> int:
+  """Converts; returns the exit code."""
+  del run  # its record would be larger than its result
+  f = flags.FLAGS
+  for name in ('kind', 'src', 'output'):
+    if not f[name].value:
+      raise program.UserError(f'--{name} is missing; see --help.')
+  ids = None
+  if f.landmarks:
+    ids = load_landmark_ids(f.landmarks, num_vertices=np.iinfo(np.int32).max)
+  if f.kind == '3ddfa':
+    model = basel.convert_3ddfa(f.src, landmarks=ids)
+  elif f.kind == 'bfm2009':
+    if not f.expression_dir:
+      raise program.UserError('--kind=bfm2009 has no expressions of its own: give '
+                              '--expression_dir, the folder of Model_Expression.mat '
+                              'and model_info.mat.')
+    model = basel.convert_bfm2009(f.src, f.expression_dir, landmarks=ids)
+  elif f.kind == 'face3d':
+    model = basel.convert_face3d(f.src, landmarks=ids)
+  elif f.kind == 'bfm2017':
+    model = basel.convert_bfm2017(f.src, ids)
+  else:
+    model = ict_facekit.convert_ict(f.src)
+  digest = npz_format.save_npz(f.output, model, units='mm')
+  corners = model.mean_shape[model.landmark_schemes['ibug68'][[36, 45]]]
+  print(f'{f.output}: {model.num_vertices} vertices, {len(model.triangles)} '
+        f'triangles, {model.num_identity} + {model.num_expression} bases; outer eye '
+        f'corners {np.linalg.norm(corners[0] - corners[1]):.1f} mm apart, nose tip '
+        f'faces the viewer with {model.mean_normals[model.nose_tip, 2]:.3f}; content '
+        f'{digest[:16]}.\nUse it with --face_model={f.output}')
+  return program.EXIT_OK
+
+
+if __name__ == '__main__':
+  program.start(main)
