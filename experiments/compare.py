@@ -18,7 +18,6 @@ flags.DEFINE_list('runs', None, 'Folders that experiments.evaluate wrote; the fi
 flags.DEFINE_float('confidence', 0.95, 'Of the intervals.', lower_bound=0.5,
                    upper_bound=0.999)
 flags.DEFINE_integer('resamples', 9999, 'Of the bootstrap.', lower_bound=100)
-flags.DEFINE_integer('seed', 0, 'Of the bootstrap.', lower_bound=0)
 
 
 def main(run: program.Run) -> int:

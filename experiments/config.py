@@ -21,8 +21,6 @@ flags.DEFINE_integer('num_steps', 6000, 'Steps of the whole run.', lower_bound=1
 flags.DEFINE_integer(
     'batch_size', 32, 'Images per step over all devices. Not in the paper: '
     'BUILD_NOTES.md D-03.', lower_bound=1)
-flags.DEFINE_integer('seed', 0, 'Of weights, order, jitter and dropout.',
-                     lower_bound=0)
 
 # Network: None keeps the preset's value.
 flags.DEFINE_integer('fc_pool', None, 'Average pooling before the flatten.',

@@ -29,6 +29,9 @@ EXIT_INTERRUPTED = 130
 flags.DEFINE_string(
     'workdir', None, 'Folder for everything the run writes; made if missing. '
     'Default: runs/<program>, or what the flag file says.')
+# Once for all programs: a flag that two modules define cannot be read beside both.
+flags.DEFINE_integer('seed', 0, 'Of everything random that a program does.',
+                     lower_bound=0)
 
 
 class UserError(Exception):

@@ -93,7 +93,10 @@ def _faces(points, path):
   if points.ndim != 3 or points.shape[2] != 2 or not points.shape[1]:
     raise ValueError(f'{path.name} has shape {points.shape}; wanted (N, 2), or '
                      '(n, N, 2) for n faces.')
-  return LandmarkFile(points.astype(np.float32), np.isfinite(points).all(axis=-1))
+  visible = np.isfinite(points).all(axis=-1)
+  known = visible[..., None]
+  finite = _finite(np.where(known, points, 0.0), path)
+  return LandmarkFile(np.where(known, finite, np.float32(np.nan)), visible)
 
 
 def read_pts(path: str | os.PathLike[str]) -> np.ndarray:
@@ -244,7 +247,8 @@ def _read_json(path):
                          f'{len(visible)} entries of visible.')
   else:
     raise ValueError(f'{path.name} has neither "keypoints" nor "landmarks".')
-  _finite(np.where(visible[:, None], points, 0.0), path)
+  # JSON has no NaN (`parse_json`), but 1e999 is infinite, hidden or not.
+  _finite(np.where(np.isnan(points), 0.0, points), path)
   return _one_face(points, visible, box)
 
 

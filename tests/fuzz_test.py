@@ -12,7 +12,7 @@ import scipy.io
 
 from pifa_jax import checkpoints, formats, matlab_files
 from pifa_jax.datasets import packed, samples
-from pifa_jax.face_models import load_landmark_ids, npz_format
+from pifa_jax.face_models import ict_facekit, load_landmark_ids, npz_format
 from tests import thorough
 from tests.checkpoints_test import make_state
 from tests.toy_model import make_toy_model
@@ -62,6 +62,25 @@ def _pts(folder):
   path = folder / 'a.pts'
   path.write_text('version: 1\nn_points: 3\n{\n1.5 2\n3 4\n5 6\n}\n')
   return path, lambda: formats.read_pts(path)
+
+
+def _json(folder):
+  path = folder / 'a.json'
+  formats.write_json(path, np.arange(10.0).reshape(5, 2), np.arange(5) != 2,
+                     [1, 2, 3, 4])
+  return path, lambda: formats.read_landmarks(path)
+
+
+def _npy(folder):
+  path = folder / 'a.npy'
+  np.save(path, np.arange(10.0).reshape(5, 2))
+  return path, lambda: formats.read_landmarks(path)
+
+
+def _obj(folder):
+  path = folder / 'a.obj'
+  formats.write_obj(path, np.eye(3), np.array([[0, 1, 2]]))
+  return path, lambda: ict_facekit.read_obj(path)
 
 
 def _face_model(folder):
@@ -114,7 +133,9 @@ class FuzzTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('mat', _mat, ValueError),
-      ('mat_compressed', _mat_compressed, ValueError), ('pts', _pts, ValueError),
+      ('mat_compressed', _mat_compressed, ValueError),
+      ('pts', _pts, ValueError), ('json', _json, ValueError),
+      ('npy', _npy, ValueError), ('obj', _obj, ValueError),
       ('face_model', _face_model, ValueError),
       ('vertex_ids', _vertex_ids, ValueError),
       ('picture', _picture, ValueError), ('packed', _packed, ValueError),
