@@ -250,10 +250,7 @@ def scheme_of(model: MorphableModel, f: flags.FlagValues, split: str, say: Say
 
 def _read(f, split, model) -> SampleSet:
   if f.tfds_dir:
-    if model is not None:
-      raise ValueError('--exact_params reads the folder itself; leave --tfds_dir '
-                       'out.')
-    return tfds_records.read(f.dataset, f.tfds_dir, f.data_dir, split)
+    return tfds_records.read(f.dataset, f.tfds_dir, f.data_dir, split, model=model)
   return registry.read(f.dataset, f.data_dir, split, model=model)
 
 
@@ -277,7 +274,7 @@ def open_real(model: MorphableModel, scheme: str | None, split: str, say: Say, *
   f, found = flags.FLAGS, None
   if f.tfds_dir:
     # Makes the records if need be, so that there are files to look at.
-    found = _read(f, split, None)
+    found = _read(f, split, model if f.exact_params else None)
     files = tfds_records.files(f.dataset, f.tfds_dir)
   else:
     files = registry.DATASETS[f.dataset].files(f.data_dir, split)

@@ -216,7 +216,7 @@ class W300LPTest(DataSetTestCase):
       points = content['pt3d_68'].T.astype(np.float64)
       height = 450
       points[:, 1] = height + 1 - points[:, 1]  # up
-      rotation, scale, shift = _similarity(mean, points)
+      rotation, scale, shift = w300lp.similarity(mean, points)
       pitch, yaw, roll, tx, ty, tz, f = content['Pose_Para'][0]
       told = w300lp._rotation(pitch, yaw, roll)
       # Another person's mean face: degrees, not their fractions.
@@ -228,16 +228,6 @@ class W300LPTest(DataSetTestCase):
             f'{scale / (f * 1000):.3f}, origins '
             f'{np.linalg.norm(shift[:2] - [tx, ty]) / scale:.0f} mm apart')
       self.assertLess(np.linalg.norm(shift[:2] - [tx, ty]), 60 * scale)
-
-
-def _similarity(source, target):
-  """Umeyama (1991): target = scale R source + shift."""
-  a, b = source - source.mean(0), target - target.mean(0)
-  u, s, vt = np.linalg.svd(b.T @ a)
-  sign = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
-  rotation = u @ sign @ vt
-  scale = np.trace(np.diag(s) @ sign) / np.sum(a**2)
-  return rotation, scale, target.mean(0) - scale * rotation @ source.mean(0)
 
 
 class AfwTest(DataSetTestCase):

@@ -10,8 +10,9 @@ import pathlib
 
 import numpy as np
 
-from pifa_jax.datasets import registry
+from pifa_jax.datasets import registry, tfds_catalogue
 from pifa_jax.datasets.samples import Reject, Sample, SampleSet
+from pifa_jax.types import MorphableModel
 
 
 @functools.cache
@@ -106,14 +107,19 @@ class _TfdsSamples(collections.abc.Sequence):
 
 
 def read(name: str, tfds_dir: str | pathlib.Path,
-         manual_dir: str | pathlib.Path | None, split: str) -> SampleSet:
+         manual_dir: str | pathlib.Path | None, split: str, *,
+         model: MorphableModel | None = None) -> SampleSet:
   """Reads one split from TFDS records, which are made if they are not there.
+
+  If the folder holds no records of ours but TFDS's own of the same data set
+  (`tfds_catalogue`), these are read.
 
   Args:
     name: a key of `registry.DATASETS`.
     tfds_dir: TFDS's data folder.
     manual_dir: the folder as distributed; needed only to make the records.
     split: 'train' or 'test', as the set has them.
+    model: see `tfds_catalogue.read`; our records do not keep P.
 
   Returns:
     The same samples, rejects and notes as `registry.read(name, manual_dir, split)`.
@@ -132,6 +138,11 @@ def read(name: str, tfds_dir: str | pathlib.Path,
   except ImportError as error:
     raise ValueError(f'tensorflow-datasets cannot be imported ({error}); install '
                      'it, or leave --tfds_dir out.') from error
+  if _of_catalogue(name, tfds_dir):
+    return tfds_catalogue.read(name, tfds_dir, model=model)
+  if model is not None:
+    raise ValueError('--exact_params reads the unpacked archive; leave --tfds_dir '
+                     'out.')
   builder = builder_class(name)(data_dir=str(tfds_dir), file_format='array_record')
   if not builder.is_prepared():
     # TFDS would make folders before it finds that something is missing.
@@ -149,5 +160,13 @@ def read(name: str, tfds_dir: str | pathlib.Path,
 
 def files(name: str, tfds_dir: str | pathlib.Path) -> list[pathlib.Path]:
   """The records of a data set, once they are made."""
+  if _of_catalogue(name, tfds_dir):
+    return tfds_catalogue.files(name, tfds_dir)
   return sorted(path for path in (pathlib.Path(tfds_dir) / f'pifa_{name}').rglob('*')
                 if path.is_file())
+
+
+def _of_catalogue(name, tfds_dir):
+  """Whether a folder has TFDS's own records of a data set, and none of ours."""
+  return (not (pathlib.Path(tfds_dir) / f'pifa_{name}').exists()
+          and tfds_catalogue.folder(name, tfds_dir) is not None)

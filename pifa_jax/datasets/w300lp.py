@@ -9,6 +9,7 @@ at V = f R S + t in pixels that count from 1, with y up from the lower edge.
 """
 
 import pathlib
+from typing import Sequence
 
 import numpy as np
 
@@ -137,25 +138,49 @@ def _read(root, pictures, place, model):
     group, better_labels = place(path)
     try:
       points, pose_para, coefficients = _labels(path, better_labels)
-      low, high = points.min(axis=0), points.max(axis=0)
-      params = None
-      if model is not None:
-        camera = camera_from_pose_para(pose_para, picture_size(path)[1])
-        params = np.concatenate([camera.ravel(), *coefficients]).astype(np.float32)
-        if len(params) != 8 + model.num_identity + model.num_expression:
-          raise ValueError(
-              f'it has {len(coefficients[0])} + {len(coefficients[1])} coefficients, '
-              f'the face model {model.num_identity} + {model.num_expression}')
+      height = None if model is None else picture_size(path)[1]
+      samples.append(make_sample(name, points, pose_para, coefficients, height,
+                                 model=model, group=group))
       paths.append(path)
-      samples.append(Sample(
-          name, b'', points.astype(np.float32), np.ones(68, bool),
-          np.concatenate([low, high - low]).astype(np.float32),
-          pose=np.rad2deg(pose_para[:3]).astype(np.float32), params=params,
-          group=group))
     except (OSError, ValueError) as error:
       rejects.append(Reject(name, str(error)))
-  notes = [] if model is None or not samples else [_check(model, samples)]
+  notes = [] if model is None or not samples else [check_params(model, samples)]
   return SampleSet(LazySamples(paths, samples), rejects, notes)
+
+
+def make_sample(name: str, points: np.ndarray, pose_para: np.ndarray,
+                coefficients: tuple[np.ndarray, np.ndarray], height: int | None, *,
+                model: MorphableModel | None, group: str) -> Sample:
+  """A sample from what 300W-LP says of a picture, without the picture's bytes.
+
+  Args:
+    name: of the picture.
+    points: (68, 2) 0-based pixels.
+    pose_para: (7,) Pose_Para.
+    coefficients: Shape_Para (199,) and Exp_Para (29,).
+    height: of the picture; needed with `model`.
+    model: the Basel model, for the exact P; None = without.
+    group: of the variants of one photograph.
+
+  Returns:
+    The sample.
+
+  Raises:
+    ValueError: if the coefficients are not the model's.
+  """
+  params = None
+  if model is not None:
+    camera = camera_from_pose_para(pose_para, height)
+    params = np.concatenate([camera.ravel(), *coefficients]).astype(np.float32)
+    if len(params) != 8 + model.num_identity + model.num_expression:
+      raise ValueError(
+          f'it has {len(coefficients[0])} + {len(coefficients[1])} coefficients, '
+          f'the face model {model.num_identity} + {model.num_expression}')
+  low, high = points.min(axis=0), points.max(axis=0)
+  return Sample(
+      name, b'', points.astype(np.float32), np.ones(68, bool),
+      np.concatenate([low, high - low]).astype(np.float32),
+      pose=np.rad2deg(pose_para[:3]).astype(np.float32), params=params, group=group)
 
 
 def _labels(path, better):
@@ -181,8 +206,19 @@ def _labels(path, better):
           (content['Shape_Para'].ravel(), content['Exp_Para'].ravel()))
 
 
-def _check(model, samples):
-  """States how far the projected faces lie from their labels; refuses far ones."""
+def check_params(model: MorphableModel, samples: Sequence[Sample]) -> str:
+  """Whether exact P and labels are of the same faces, on up to 64 of them.
+
+  Args:
+    model: the Basel model.
+    samples: with their P.
+
+  Returns:
+    A sentence on how far the projected faces lie from their labels.
+
+  Raises:
+    ValueError: if that is more than a pixel.
+  """
   some = samples[::max(1, len(samples) // 64)]
   ids = np.asarray(model.landmark_schemes['ibug68'])
   mean, identity, expression = (np.asarray(a[..., ids, :], np.float64) for a in (
@@ -250,3 +286,40 @@ def pose_para_from_camera(camera: np.ndarray, height: int,
   return np.array([np.arctan2(r2[2], r3[2]), yaw, np.arctan2(r1[1], r1[0]),
                    camera[0, 3] + 1.0, height - camera[1, 3], tz,
                    scale / _PER_UNIT])
+
+
+def pose_of_points(mean: np.ndarray, points: np.ndarray) -> np.ndarray:
+  """Pose of labelled 3D points: that of the similarity which the mean face needs.
+
+  Args:
+    mean: (N, 3) the points on a mean face: x right, y up, z towards the viewer.
+    points: (N, 3) pixels: u right, v down; z towards the viewer.
+
+  Returns:
+    (3,) float32 pitch, yaw, roll in degrees.
+  """
+  rotation, _, _ = similarity(mean, points * [1, -1, 1])
+  m = np.hstack([rotation[:2] * [[1], [-1]], np.zeros((2, 1))])
+  return np.rad2deg(pose_para_from_camera(m, 0)[:3]).astype(np.float32)
+
+
+def similarity(source: np.ndarray, target: np.ndarray
+               ) -> tuple[np.ndarray, float, np.ndarray]:
+  """The similarity that moves points best: target = scale R source + shift.
+
+  Umeyama, "Least-squares estimation of transformation parameters between two point
+  patterns", 1991.
+
+  Args:
+    source: (N, 3).
+    target: (N, 3).
+
+  Returns:
+    R (3, 3), scale, shift (3,).
+  """
+  a, b = source - source.mean(0), target - target.mean(0)
+  u, s, vt = np.linalg.svd(b.T @ a)
+  sign = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
+  rotation = u @ sign @ vt
+  scale = np.trace(np.diag(s) @ sign) / np.sum(a**2)
+  return rotation, scale, target.mean(0) - scale * rotation @ source.mean(0)
