@@ -235,7 +235,7 @@ def scheme_of(model: MorphableModel, f: flags.FlagValues, split: str, say: Say
           f'--landmark_scheme={name} is neither a file nor a scheme of the face '
           f'model, which has {", ".join(model.landmark_schemes)}.')
     return model, name
-  samples = _read(f, split, None).samples
+  samples = read(f, split).samples
   if not samples:
     raise ValueError(f'{f.data_dir} holds no face that can be used.')
   some = [samples[i] for i in np.unique(
@@ -248,7 +248,21 @@ def scheme_of(model: MorphableModel, f: flags.FlagValues, split: str, say: Say
   return model, name
 
 
-def _read(f, split, model) -> SampleSet:
+def read(f: flags.FlagValues, split: str, *,
+         model: MorphableModel | None = None) -> SampleSet:
+  """Reads a split of the data set that the flags name.
+
+  Args:
+    f: the flags.
+    split: of the data set.
+    model: the Basel model, for samples with their exact P; None = without.
+
+  Returns:
+    The split.
+
+  Raises:
+    FileNotFoundError, ValueError: with one sentence for the user.
+  """
   if f.tfds_dir:
     return tfds_records.read(f.dataset, f.tfds_dir, f.data_dir, split, model=model)
   return registry.read(f.dataset, f.data_dir, split, model=model)
@@ -274,7 +288,7 @@ def open_real(model: MorphableModel, scheme: str | None, split: str, say: Say, *
   f, found = flags.FLAGS, None
   if f.tfds_dir:
     # Makes the records if need be, so that there are files to look at.
-    found = _read(f, split, model if f.exact_params else None)
+    found = read(f, split, model=model if f.exact_params else None)
     files = tfds_records.files(f.dataset, f.tfds_dir)
   else:
     files = registry.DATASETS[f.dataset].files(f.data_dir, split)
@@ -286,7 +300,7 @@ def open_real(model: MorphableModel, scheme: str | None, split: str, say: Say, *
          'files': packed.fingerprint(files)}
 
   def build():
-    samples = found or _read(f, split, model if f.exact_params else None)
+    samples = found or read(f, split, model=model if f.exact_params else None)
     for note in samples.notes:
       say(note)
     total = len(samples.samples) + len(samples.rejects)

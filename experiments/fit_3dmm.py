@@ -2,9 +2,10 @@
 
   python -m experiments.fit_3dmm --input=DIR --workdir=runs/fit
   python -m experiments.fit_3dmm --input=face.pts --save=npz,obj,overlay
+  python -m experiments.fit_3dmm --dataset=w300 --data_dir=~/300W --workdir=runs/fit
 
-Reads .pts, .json, .npy and .mat (see `pifa_jax.formats`); a photograph of the same
-name beside a file of landmarks is drawn upon.
+Reads .pts, .json, .npy and .mat (see `pifa_jax.formats`), where a photograph of the
+same name beside a file of landmarks is drawn upon; or all splits of a data set.
 """
 
 import csv
@@ -18,13 +19,14 @@ import numpy as np
 
 from experiments import data_flags, pictures, program
 from pifa_jax import face_models, fitting, formats, morphable_model, projection
-from pifa_jax.datasets import packed, w300lp
-from pifa_jax.datasets.samples import decode_image, list_pictures, picture_size
+from pifa_jax.datasets import packed, registry, w300lp
+from pifa_jax.datasets.samples import decode_image, list_pictures
 from pifa_jax.types import unflatten_params
 
 KINDS = ('npz', 'mat', 'obj', 'ply', 'overlay')
 flags.DEFINE_string('input', None, 'A file of landmarks, or a folder of them '
-                    '(folders in it are looked into).')
+                    '(folders in it are looked into); or name a data set: '
+                    '--dataset and --data_dir.')
 flags.DEFINE_list('save', ['npz', 'overlay'], 'What to write for every face: '
                   + ', '.join(KINDS) + '.')
 flags.DEFINE_boolean('march', False, '68 points: let hidden jaw points slide along '
@@ -37,17 +39,21 @@ def main(run: program.Run) -> int:
   unknown = sorted(set(f.save) - set(KINDS))
   if unknown:
     raise program.UserError(f'--save={unknown[0]} is not one of {", ".join(KINDS)}.')
-  if not f.input:
-    raise program.UserError('Say what to fit: --input=FILE or --input=FOLDER of '
-                            f'{", ".join(formats.LANDMARK_SUFFIXES)}.')
-  root, files = _files(pathlib.Path(f.input).expanduser())
-  workdir = pathlib.Path(run.make_folder(f.workdir))
-  run.open(str(workdir))
-  faces, failures = _read(root, files)
+  of_data_set = f.dataset != 'synthetic'
+  if bool(f.input) == of_data_set:
+    raise program.UserError('Say what to fit, one of both: --input=FILE or FOLDER of '
+                            f'{", ".join(formats.LANDMARK_SUFFIXES)}, or --dataset '
+                            'with --data_dir.')
+  if of_data_set:
+    faces, failures = _read_data_set(f)
+  else:
+    faces, failures = _read_files(pathlib.Path(f.input).expanduser())
   if not faces:
     for name, reason in failures[:10]:
       print(f'{name}: {reason}', file=sys.stderr)
-    raise program.UserError(f'No file of landmarks in {f.input} can be used.')
+    raise program.UserError(f'No landmarks in {f.input or f.data_dir} can be used.')
+  workdir = pathlib.Path(run.make_folder(f.workdir))
+  run.open(str(workdir))
   model = face_models.load_face_model(f.face_model)
   rows = []
   for count in sorted({len(face['points']) for face in faces}):
@@ -80,6 +86,19 @@ def main(run: program.Run) -> int:
   return program.EXIT_SOME_FAILED if failures else program.EXIT_OK
 
 
+def _read_data_set(f):
+  """Faces of all splits of a data set, each once, and what its reader rejects."""
+  faces, failures = {}, {}
+  for split in registry.DATASETS[f.dataset].splits:
+    if split in ('train', 'test'):
+      found = data_flags.read(f, split)
+      faces.update((s.name, {'name': s.name, 'points': s.landmarks,
+                             'visible': s.visible, 'photograph': (found.samples, i)})
+                   for i, s in enumerate(found.samples))
+      failures.update((r.name, r.reason) for r in found.rejects)
+  return list(faces.values()), list(failures.items())
+
+
 def _files(path):
   if path.is_file():
     return path.parent, [path]
@@ -95,8 +114,9 @@ def _files(path):
   return path, found
 
 
-def _read(root, files):
-  """Faces of all files: name, points, visible, photograph; and what failed."""
+def _read_files(path):
+  """Faces of files: name, points, visible, photograph; and what failed."""
+  root, files = _files(path)
   faces, failures = [], []
   photographs = {}
   for path in files:
@@ -186,7 +206,9 @@ def _save(workdir, kinds, model, scheme, face, fitted, found, row):
         residual=np.array(row['residual']), yaw_pitch_roll_degrees=row['angles'])
   if 'mat' in kinds:
     import scipy.io
-    height = _height(face)
+    photograph = _photograph(face)
+    # Without a photograph Pose_Para counts from y = 0.
+    height = 0 if photograph is None else photograph.shape[0]
     scipy.io.savemat(write('.mat'), {
         'pt2d': found.T + 1.0, 'Pose_Para': w300lp.pose_para_from_camera(
             camera, height)[None], 'Shape_Para': identity[:, None],
@@ -197,18 +219,20 @@ def _save(workdir, kinds, model, scheme, face, fitted, found, row):
       formats.write_obj(write('.obj'), vertices, model.triangles)
     if 'ply' in kinds:
       formats.write_ply(write('.ply'), vertices, model.triangles)
-  if 'overlay' in kinds and face['photograph'] is not None:
-    photograph = decode_image(face['photograph'].read_bytes(),
-                              face['photograph'].name)
+  photograph = _photograph(face) if 'overlay' in kinds else None
+  if photograph is not None:
     _overlay(photograph, model, fitted, found, seen, face).save(
         write('_overlay.png'))
 
 
-def _height(face):
-  """Of the photograph; 0 if there is none: Pose_Para then counts from y = 0."""
+def _photograph(face):
+  """Decoded, or None if there is none."""
   if face['photograph'] is None:
-    return 0
-  return picture_size(face['photograph'])[1]
+    return None
+  if isinstance(face['photograph'], pathlib.Path):
+    return decode_image(face['photograph'].read_bytes(), face['name'])
+  samples, row = face['photograph']
+  return decode_image(samples[row].image_bytes, face['name'])
 
 
 def _overlay(photograph, model, fitted, found, seen, face):

@@ -4,6 +4,8 @@ Alternates a weak-perspective camera and ridge regression of the shape. Written 
 one face; `fit_faces` fits thousands a second.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,22 +141,33 @@ def fit_faces(model: MorphableModel, points: Array, visible: Array, *,
     raise ValueError(f'fit_faces(): scheme {scheme!r} has no jaw points that could '
                      "march along the contour; only 'ibug68' has.")
   candidates = contour.contour_candidates(model) if march else None
-
-  @jax.jit
-  def fit(points, visible):
-    def one(face):
-      params, residual = (fit_contour(model, *face, candidates) if march else
-                          fit_landmarks(model, *face, scheme=scheme))
-      return flatten_params(params), residual
-    return jax.lax.map(one, (points, visible), batch_size=_BATCH)
+  # Marching needs vertices beside the landmarks'.
+  part = model if march else projection.landmark_model(model, scheme)
+  if np.shape(points)[1:] != (len(model.landmark_schemes[scheme]), 2):
+    raise ValueError(
+        f'fit_faces(): scheme {scheme!r} has {len(model.landmark_schemes[scheme])} '
+        f'points but the points have shape {np.shape(points)}.')
 
   # Padded to a few sizes, so that small and large sets share programs.
   count = len(points)
   fill = lambda a: np.concatenate(
       [a, np.zeros((-count % 256,) + a.shape[1:], a.dtype)])
   params, residuals = jax.device_get(
-      fit(fill(np.asarray(points, np.float32)), fill(np.asarray(visible, bool))))
+      _fit_all(part, fill(np.asarray(points, np.float32)),
+               fill(np.asarray(visible, bool)), candidates, scheme=scheme))
   return params[:count], residuals[:count]
+
+
+# The model is an argument, not a constant: one program for all calls and models of
+# one size.
+@functools.partial(jax.jit, static_argnames='scheme')
+def _fit_all(model, points, visible, candidates, *, scheme):
+  def one(face):
+    params, residual = (
+        fit_landmarks(model, *face, scheme=scheme) if candidates is None else
+        fit_contour(model, *face, candidates))
+    return flatten_params(params), residual
+  return jax.lax.map(one, (points, visible), batch_size=_BATCH)
 
 
 def _camera(vertices, target, weight):

@@ -20,6 +20,13 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 class ProgramTestCase(absltest.TestCase):
 
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(folder.cleanup)
+    cls.compiled = folder.name
+
   def setUp(self):
     super().setUp()
     folder = tempfile.TemporaryDirectory()
@@ -31,7 +38,8 @@ class ProgramTestCase(absltest.TestCase):
         [sys.executable, '-m', f'experiments.{name}', '--face_model=builtin',
          f'--workdir={self.root / "out"}', *flags], cwd=_ROOT, text=True,
         capture_output=True, timeout=300,
-        env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''})
+        env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': '',
+             'JAX_COMPILATION_CACHE_DIR': self.compiled})
     self.assertEqual(done.returncode, code, done.stdout + done.stderr)
     self.assertNotIn('Traceback', done.stderr)
     return done
@@ -81,6 +89,26 @@ class FitTest(ProgramTestCase):
       np.testing.assert_allclose(
           w300lp.camera_from_pose_para(content['Pose_Para'][0], miniatures.SIZE),
           result['camera'], atol=1e-3)
+
+  def test_every_data_set(self):
+    for name, write in miniatures.WRITERS.items():
+      root = self.root / name
+      write(root)
+      flags = [f'--dataset={name}', f'--data_dir={root}']
+      if name == 'afw':  # six points, most of them no vertices
+        said = self.run_program('fit_3dmm', *flags, code=1)
+        self.assertIn('6 landmarks', said.stderr)
+        continue
+      self.run_program('fit_3dmm', *flags)
+      with open(self.root / 'out' / 'residuals.csv') as file:
+        rows = list(csv.DictReader(file))
+      # Faces of both splits, each once.
+      self.assertLen({row['name'] for row in rows}, len(rows))
+      self.assertLen(rows, {'aflw': 9, 'w300': 18, '300wlp': 16, 'aflw2000': 4,
+                            'folder': 4}[name])
+      self.assertLess(max(float(row['residual_pixels']) for row in rows), 0.3, name)
+      overlay = rows[0]['name'].replace('/', '__') + '_overlay.png'
+      self.assertTrue((self.root / 'out' / overlay).exists())
 
   def test_an_outlier_is_named(self):
     points, _ = miniatures.faces(12)
