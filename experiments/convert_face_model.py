@@ -50,8 +50,11 @@ def main(run: program.Run) -> int:
     model = basel.convert_face3d(f.src, landmarks=ids)
   elif f.kind == 'bfm2017':
     model = basel.convert_bfm2017(f.src, ids)
-  else:
+  elif ids is None:
     model = ict_facekit.convert_ict(f.src)
+  else:
+    raise program.UserError('--kind=ict has its landmarks in vertex_indices.json; '
+                            'leave --landmarks out.')
   digest = npz_format.save_npz(f.output, model, units='mm')
   corners = model.mean_shape[model.landmark_schemes['ibug68'][[36, 45]]]
   print(f'{f.output}: {model.num_vertices} vertices, {len(model.triangles)} '

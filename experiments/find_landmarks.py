@@ -13,8 +13,7 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments import data_flags  # its flags
-from experiments import face_model_picture, program
+from experiments import data_flags, face_model_picture, program
 from pifa_jax import face_models, fitting, landmark_search
 from pifa_jax.datasets import registry
 
@@ -32,8 +31,7 @@ def main(run: program.Run) -> int:
   if f.dataset == 'synthetic':
     raise program.UserError('The landmarks of --dataset=synthetic are known; name '
                             'the data set whose are not.')
-  samples = registry.read(f.dataset, f.data_dir,
-                          registry.DATASETS[f.dataset].splits[0]).samples
+  samples = data_flags.read(f, registry.DATASETS[f.dataset].splits[0]).samples
   if not len(samples):
     raise program.UserError(f'{f.data_dir} holds no face that can be used.')
   chosen = np.unique(np.linspace(0, len(samples) - 1,

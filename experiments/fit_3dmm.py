@@ -140,8 +140,8 @@ def _fit(model, faces, f, workdir, failures):
   """Fits faces with the same number of points; writes what was asked for."""
   points = np.stack([face['points'] for face in faces])
   visible = np.stack([face['visible'] for face in faces])
-  model, scheme = _scheme(model, points, visible, f)
   began = time.monotonic()
+  model, scheme = _scheme(model, points, visible, f)
   params, residuals = fitting.fit_faces(model, points, visible, scheme=scheme,
                                         march=f.march and scheme == 'ibug68')
   print(f'{len(faces)} faces of {points.shape[1]} points ({scheme}) in '
