@@ -195,7 +195,7 @@ def _box_noise(net, geometry, landmark_model, variables, protocol, model, labels
 def _write(workdir, result, protocol, out, errors, data):
   factor = 1.0 if protocol.in_pixels else 100.0
   with open(os.path.join(workdir, 'eval.json'), 'w') as file:
-    json.dump(result, file, indent=2)
+    json.dump(program.json_value(result), file, indent=2)
     file.write('\n')
   with open(os.path.join(workdir, 'per_image.csv'), 'w', newline='') as file:
     writer = csv.writer(file)

@@ -91,7 +91,9 @@ def curves(metrics: list[dict], path: str) -> bool:
   held = [line for line in metrics
           if 'nme' in line and line.get('split') == 'validation']
   figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
-  left.semilogy([m['step'] for m in train], [m['loss'] for m in train], lw=0.8)
+  # The loss of a skipped step is null in the file: a gap in the curve.
+  left.semilogy([m['step'] for m in train],
+                np.array([m['loss'] for m in train], float), lw=0.8)
   left.set(xlabel='step', ylabel='training loss')
   for block in range(len(held[0]['nme']) if held else 0):
     right.plot([m['step'] for m in held], [m['nme'][block] for m in held],

@@ -5,12 +5,13 @@ A program defines its flags, writes `main(run)` and ends with `program.start(mai
 
 import datetime
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
 import traceback
-from typing import Callable
+from typing import Any, Callable
 
 from absl import app
 from absl import flags
@@ -113,6 +114,24 @@ def _resolved_flagfile(arg):
   sys.exit(EXIT_USAGE)
 
 
+def json_value(value: Any) -> Any:
+  """A value without NaN and infinity, which JSON does not have: null in their place.
+
+  Args:
+    value: dicts, lists, numbers, text; nested.
+
+  Returns:
+    The same, fit for `json.dump`.
+  """
+  if isinstance(value, dict):
+    return {key: json_value(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [json_value(item) for item in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
 class Run:
   """The record of one run: run.json and a flag file that repeats it.
 
@@ -184,7 +203,7 @@ class Run:
     path = os.path.join(self.workdir, 'run.json')
     try:
       with open(path + '.tmp', 'w') as file:
-        json.dump(self._record, file, indent=2, default=str)
+        json.dump(json_value(self._record), file, indent=2, default=str)
         file.write('\n')
       os.replace(path + '.tmp', path)
     except OSError as error:

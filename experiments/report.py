@@ -2,6 +2,7 @@
 
 import base64
 import html
+import math
 import os
 
 from experiments import evaluation
@@ -41,7 +42,8 @@ def _facts(result):
   facts = [('mean over images', f'{result["mean"]:.2f} {unit}')]
   if result['yaw_bins']:
     facts.append(('yaw bins', ', '.join(
-        f'{name}: {value:.2f}' for name, value in result['yaw_bins'].items())))
+        f'{name}: ' + ('no faces' if math.isnan(value) else f'{value:.2f}')
+        for name, value in result['yaw_bins'].items())))
   for points, rate in result['failure_rate_above_8_percent'].items():
     facts.append((f'failures above 8 %, {points} points', f'{rate:.2f} %'))
   facts.append((f'AUC up to {result["auc"]["limit"]:g} {unit}',

@@ -48,7 +48,8 @@ class _Metrics:
     self.lines = [line for line in self._read()
                   if line['step'] <= step and line.get('split') != 'test']
     with open(self.path + '.tmp', 'w') as file:
-      file.writelines(json.dumps(line) + '\n' for line in self.lines)
+      file.writelines(json.dumps(program.json_value(line)) + '\n'
+                      for line in self.lines)
     os.replace(self.path + '.tmp', self.path)
     self._file = open(self.path, 'a')
     self._events = None
@@ -75,7 +76,7 @@ class _Metrics:
   def write(self, line, **not_reproducible):
     """Appends a line; what depends on the clock goes to TensorBoard alone."""
     self.lines.append(line)
-    self._file.write(json.dumps(line) + '\n')
+    self._file.write(json.dumps(program.json_value(line)) + '\n')
     self._file.flush()
     if self._events is None:
       return
