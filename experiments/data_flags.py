@@ -75,7 +75,8 @@ class TestData:
     title: for result lines: data set and split.
     kind: 'real' or 'synthetic'.
     packed: the set.
-    jitter_boxes: whether evaluation perturbs the boxes.
+    box_noise: share of their size by which evaluation perturbs the boxes; None =
+      it takes them as they are.
     box_rule: where the boxes come from, for result lines.
     hidden_is_labelled: whether visibility can be scored.
   """
@@ -84,7 +85,7 @@ class TestData:
   title: str
   kind: str
   packed: packed.PackedCrops
-  jitter_boxes: bool
+  box_noise: float | None
   box_rule: str
   hidden_is_labelled: bool
 
@@ -147,14 +148,14 @@ def open_test(model: MorphableModel, scheme: str | None, say: Say, *,
     return TestData(
         name=f.dataset, title=f'built-in faces (synthetic, seed {f.data_seed}), test',
         kind='synthetic', packed=_synthetic(model, f, 'test', say, margin),
-        jitter_boxes=True, box_rule='box jitter +-10 %', hidden_is_labelled=True)
+        box_noise=0.1, box_rule='box jitter +-10 %', hidden_is_labelled=True)
   data = registry.DATASETS[f.dataset]
   if split not in data.splits:
     raise ValueError(f'--split={split}: {data.title} has {", ".join(data.splits)}.')
   where = os.path.basename(os.path.normpath(f.data_dir or f.tfds_dir or ''))
   return TestData(
       name=f.dataset, title=f'{data.title} ({where}), {split}', kind='real',
-      packed=open_real(model, scheme, split, say, margin=margin), jitter_boxes=False,
+      packed=open_real(model, scheme, split, say, margin=margin), box_noise=None,
       box_rule=data.box_rule, hidden_is_labelled=data.hidden_is_labelled)
 
 
@@ -169,7 +170,7 @@ def validation_as_test(data: TrainingData) -> TestData:
       names=[rows.names[i] for i in ids], groups=[rows.groups[i] for i in ids])
   return TestData(
       name=data.name, title=f'{registry.DATASETS[data.name].title}, validation',
-      kind='real', packed=part, jitter_boxes=False,
+      kind='real', packed=part, box_noise=None,
       box_rule=registry.DATASETS[data.name].box_rule, hidden_is_labelled=False)
 
 

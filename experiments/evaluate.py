@@ -19,7 +19,6 @@ from experiments import data_flags, evaluation, pictures, program, report
 from pifa_jax import checkpoints, face_models, metrics, network, optimizer
 from pifa_jax import projection, protocols, training
 from pifa_jax.datasets import packed
-from pifa_jax.training import AugmentConfig
 
 flags.DEFINE_string('checkpoint', None, 'Work folder of a training run; default: '
                     '--workdir, which a flag file gives.')
@@ -89,8 +88,7 @@ def main(run: program.Run) -> int:
 
   landmark_model = projection.landmark_model(model, predicted)
   evaluator = evaluation.Evaluator(
-      net, geometry, landmark_model,
-      jitter=AugmentConfig() if data.jitter_boxes else None)
+      net, geometry, landmark_model, box_noise=data.box_noise)
   out = evaluator.predict(variables, data.packed, np.arange(len(data.packed)))
   errors = evaluation.image_errors(protocol, out)
   line = evaluation.statement(config, data, protocol, step, labels=predicted,
@@ -100,8 +98,7 @@ def main(run: program.Run) -> int:
                 checkpoint=keeper.content_hash(step), config=config.hash(),
                 data=data.packed.content_hash)
   if f.box_noise:
-    result['box_noise'] = _box_noise(net, geometry, landmark_model, variables,
-                                     protocol, model, labels)
+    result['box_noise'] = _box_noise(evaluator, variables, protocol, model, labels)
   print(report.text(result, protocol))
   _write(workdir, result, protocol, out, errors, data)
   print(f'Wrote eval.json, per_image.csv, report.html and pictures to {workdir}.')
@@ -174,17 +171,15 @@ def _result(out, errors, protocol, data, line):
   }
 
 
-def _box_noise(net, geometry, landmark_model, variables, protocol, model, labels):
+def _box_noise(evaluator, variables, protocol, model, labels):
   """Error after the last block, by strength of box noise."""
   f = flags.FLAGS
   data = data_flags.open_test(model, labels, _say, split=f.split,
                               margin=_NOISE_MARGIN)
   found = {}
   for noise in _NOISE:
-    evaluator = evaluation.Evaluator(
-        net, geometry, landmark_model, jitter=AugmentConfig(shift=noise, scale=noise))
-    out = evaluator.predict(variables, data.packed, np.arange(len(data.packed)),
-                            only_errors=True)
+    out = evaluator.with_box_noise(noise).predict(
+        variables, data.packed, np.arange(len(data.packed)), only_errors=True)
     summary = protocols.summarize(
         protocol, evaluation.image_errors(protocol, out)[-1], data.packed.poses[:, 1])
     found[f'{100 * noise:.0f}'] = summary['headline'] * (

@@ -1,5 +1,7 @@
 """Runs a network over a packed data set and states what was measured."""
 
+import copy
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,27 +21,39 @@ class Evaluator:
   """One compiled program that scores batches of a fixed size."""
 
   def __init__(self, network, geometry, landmark_model, *,
-               jitter: AugmentConfig | None):
+               box_noise: float | None = None):
     """Makes an evaluator.
 
     Args:
       network: a PifaNetwork; its axis name is dropped.
       geometry: of `network_geometry`.
       landmark_model: of the evaluation scheme.
-      jitter: perturb the boxes so, or take them as they are.
+      box_noise: perturb the boxes by this share of their size, location and side;
+        None = take them as they are.
     """
     network = network.clone(axis_name=None)
     self._geometry = geometry
     self._landmark_model = landmark_model
 
-    def score(variables, rows, ids, geometry, landmark_model):
-      keys = (None if jitter is None else training.sample_keys(
-          _JITTER_SEED, jnp.zeros((), jnp.int32), ids))
+    self._box_noise = box_noise
+
+    # The strength is an argument: one program for all of them.
+    def score(variables, rows, ids, geometry, landmark_model, noise):
+      if noise is None:
+        return training.evaluate_rows(variables, rows, geometry, landmark_model,
+                                      network=network)
+      keys = training.sample_keys(_JITTER_SEED, jnp.zeros((), jnp.int32), ids)
       return training.evaluate_rows(
           variables, rows, geometry, landmark_model, network=network, keys=keys,
-          augment=jitter)
+          augment=AugmentConfig(shift=noise, scale=noise))
 
     self._score = jax.jit(score)
+
+  def with_box_noise(self, box_noise: float) -> 'Evaluator':
+    """The same evaluator, and the same compiled program, for other box noise."""
+    other = copy.copy(self)
+    other._box_noise = box_noise
+    return other
 
   def predict(self, variables, packed, ids: np.ndarray, *,
               only_errors: bool = False) -> dict:
@@ -60,7 +74,7 @@ class Evaluator:
       chosen = np.asarray(ids)[places]
       out = self._score(variables, feed.rows(packed, chosen, weight),
                         chosen.astype(np.int32), self._geometry,
-                        self._landmark_model)
+                        self._landmark_model, self._box_noise)
       out = jax.device_get({name: out[name] for name in
                             (_OF_ERRORS if only_errors else out)})
       out['pixel_size'] = out['scale'] * packed.pixel_sizes[chosen]

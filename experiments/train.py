@@ -161,9 +161,7 @@ def _train(run, workdir, config, data, test, devices):
     print(f'resumed at step {step}', flush=True)
 
   evaluator = evaluation.Evaluator(net, geometry, landmark_model,
-                                   jitter=(
-                                       training.AugmentConfig()
-                                       if test.jitter_boxes else None))
+                                   box_noise=test.box_noise)
   step_function = training.parallel(functools.partial(
       training.train_step, network=net, optimizer=solver, loss=config.loss,
       augment=config.augment, seed=config.seed), devices)
