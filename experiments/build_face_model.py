@@ -519,7 +519,6 @@ def build(wheel: zipfile.ZipFile):
   new_id = np.full(len(base.vertices), -1)
   new_id[kept] = np.arange(len(kept))
   mirror = new_id[base.mirror[kept]]
-  on_head = lambda ids: new_id[np.intersect1d(ids, kept)]
   targets = Targets(wheel, new_id)
 
   # Identities, as weights; the mean shape is the mean head, made symmetric.
@@ -620,7 +619,7 @@ def make_regions(wheel, base, kept, new_id, mean, ibug68):
        base.inside_loop(_LIP_BORDER_EDGE, _MOUTH_SEED)])))
   eyelids = on_skin(ids(texture_mask(wheel, base, 'eyelids')))
   ears = on_skin(ids(texture_mask(wheel, base, 'ears')))
-  x, y, z = np.abs(mean[:, 0]), mean[:, 1], mean[:, 2]
+  y, z = mean[:, 1], mean[:, 2]
 
   # Brows: within 5 mm of the curve through the five brow points.
   curve = np.stack([point(i) for i in range(23, 28)])

@@ -11,20 +11,12 @@ import os
 import sys
 
 from absl import flags
-import jax
 import numpy as np
 
-from experiments import config as config_lib
-from experiments import data_flags, evaluation, pictures, program, report
-from pifa_jax import checkpoints, face_models, metrics, network, optimizer
-from pifa_jax import projection, protocols, training
+from experiments import data_flags, evaluation, pictures, program, report, trained
+from pifa_jax import metrics, network, projection, protocols
 from pifa_jax.datasets import packed
 
-flags.DEFINE_string('checkpoint', None, 'Work folder of a training run; default: '
-                    '--workdir, which a flag file gives.')
-flags.DEFINE_enum('weights', 'latest', ['latest', 'best'],
-                  'Which of its checkpoints: the newest, or the one with the '
-                  'lowest validation NME.')
 flags.DEFINE_enum('protocol', None, sorted(protocols.PROTOCOLS),
                   'What is counted, and how: README, "Protocols". Default: that of '
                   'the data set.')
@@ -45,18 +37,8 @@ _NOISE_MARGIN = 2.0
 def main(run: program.Run) -> int:
   """Evaluates; returns the exit code."""
   f = flags.FLAGS
-  trained = f.checkpoint or f.workdir
-  if not trained:
-    raise program.UserError(
-        'Say which run to score: --checkpoint=FOLDER, the --workdir of '
-        'experiments.train.')
-  folder = os.path.join(os.path.abspath(trained), 'checkpoints')
-  keeper = checkpoints.Checkpointer(folder)
-  newest = keeper.latest_intact_step()
-  if newest is None:
-    raise program.UserError(f'There is no finished checkpoint in {folder}; train '
-                            f'with --workdir={trained} first.')
-  config = config_lib.RunConfig.from_json(keeper.meta(newest)['config'])
+  trained_run = trained.open_run(f.checkpoint or f.workdir)
+  config = trained_run.config
   if f.dataset in _CONTAINED.get(config.dataset, ()):
     raise program.UserError(
         f'This checkpoint was trained on {config.dataset}, which contains the '
@@ -64,27 +46,17 @@ def main(run: program.Run) -> int:
         'another set, such as --dataset=aflw2000.')
   name = f.protocol or _PROTOCOL_OF[f.dataset]
   protocol = protocols.PROTOCOLS[name]
-  # The run knows its own face model and landmarks.
-  f.face_model = config.face_model
-  model = face_models.load_face_model(f.face_model)
-  if face_models.face_model_hash(model) != config.face_model_hash:
-    model, _ = _with_scheme_file(model, f, config)
+  model = trained.face_model(trained_run, f, _say)
   model, labels, predicted = _schemes(model, f, config, protocol)
   net = network.PifaNetwork(config.network, model.num_params)
   geometry = network.network_geometry(model, config.network)
-  template = training.init_state(
-      network.init_variables(net, geometry, config.seed),
-      optimizer.make_optimizer(config.optimizer, config.num_steps))
-  restore = (keeper.restore_best if f.weights == 'best'
-             else keeper.restore_latest)
-  step, state, _ = restore(template)
-  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+  step, variables, checkpoint = trained_run.load(model, f.weights)
   data = data_flags.open_test(model, labels, _say, split=f.split)
   # A flag file names the TRAINING run's folder: a result goes into it, beside
   # the run's own record.
-  workdir = run.make_folder(os.path.join(trained, 'evaluation',
+  workdir = run.make_folder(os.path.join(trained_run.folder, 'evaluation',
                                          f'{f.dataset}-{f.split}-{name}'))
-  run.open(workdir, seed=config.seed, checkpoint=keeper.content_hash(step))
+  run.open(workdir, seed=config.seed, checkpoint=checkpoint)
 
   landmark_model = projection.landmark_model(model, predicted)
   evaluator = evaluation.Evaluator(
@@ -92,10 +64,10 @@ def main(run: program.Run) -> int:
   out = evaluator.predict(variables, data.packed, np.arange(len(data.packed)))
   errors = evaluation.image_errors(protocol, out)
   line = evaluation.statement(config, data, protocol, step, labels=predicted,
-                              checkpoint=keeper.content_hash(step))
+                              checkpoint=checkpoint)
   result = _result(out, errors, protocol, data, line)
   result.update(protocol=name, dataset=f.dataset, split=f.split,
-                checkpoint=keeper.content_hash(step), config=config.hash(),
+                checkpoint=checkpoint, config=config.hash(),
                 data=data.packed.content_hash)
   if f.box_noise:
     result['box_noise'] = _box_noise(evaluator, variables, protocol, model, labels)
@@ -103,18 +75,6 @@ def main(run: program.Run) -> int:
   _write(workdir, result, protocol, out, errors, data)
   print(f'Wrote eval.json, per_image.csv, report.html and pictures to {workdir}.')
   return program.EXIT_OK
-
-
-def _with_scheme_file(model, f, config):
-  """The model with the landmark file of the run, which its hash includes."""
-  if os.path.isfile(f.landmark_scheme):
-    model, name = data_flags.scheme_of(model, f, 'test', _say)
-    if face_models.face_model_hash(model) == config.face_model_hash:
-      return model, name
-  raise program.UserError(
-      f'--face_model={f.face_model} is not the face model of the checkpoint (its '
-      'hash differs); pass the .npz, and the file of --landmark_scheme if there was '
-      'one, that it was trained with.')
 
 
 def _schemes(model, f, config, protocol):

@@ -9,7 +9,6 @@ same name beside a file of landmarks is drawn upon; or all splits of a data set.
 """
 
 import csv
-import os
 import pathlib
 import sys
 import time

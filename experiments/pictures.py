@@ -37,11 +37,43 @@ def face(image: np.ndarray, points: np.ndarray, visible: np.ndarray, *,
       (p, WHITE, radius * 0.6) for p in place(target)]
   dots += [(p, GREEN if v else RED, radius)
            for p, v in zip(place(points), visible)]
-  for (x, y), color, r in dots:
-    if np.isfinite(x) and np.isfinite(y):
-      pen.ellipse((x - r, y - r, x + r, y + r), fill=color)
+  for place_of, color, r in dots:
+    _dot(pen, place_of, r, color)
   if caption:
     pen.text((3, 2), caption, fill=WHITE, stroke_width=1, stroke_fill=(0, 0, 0))
+  return picture
+
+
+def _dot(pen, place, radius, color):
+  x, y = place
+  if np.isfinite(x) and np.isfinite(y):
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
+
+
+def photograph(image: np.ndarray, points: np.ndarray,
+               visible: np.ndarray) -> Image.Image:
+  """A whole photograph with the landmarks of all its faces (Fig. 9).
+
+  Args:
+    image: (H, W, 3) uint8.
+    points: (n, N, 2) pixels.
+    visible: (n, N) bool.
+
+  Returns:
+    The picture, enlarged if it is small, so that landmarks do not cover the faces.
+  """
+  scale = max(1, round(1200 / max(image.shape[:2])))
+  height, width = image.shape[:2]
+  picture = Image.fromarray(image).resize((width * scale, height * scale),
+                                          Image.BICUBIC)
+  pen = ImageDraw.Draw(picture)
+  for face_points, seen in zip(np.asarray(points, float), visible):
+    size = np.sqrt(np.prod(np.ptp(face_points, axis=0))) * scale
+    radius = max(1.0, size / 110)
+    # Hidden ones first: the visible ones are in front.
+    for i in np.argsort(seen):
+      _dot(pen, (face_points[i] + 0.5) * scale - 0.5, radius,
+           GREEN if seen[i] else RED)
   return picture
 
 

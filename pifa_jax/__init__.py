@@ -9,6 +9,8 @@ from pifa_jax.boxes import uncrop_params
 from pifa_jax.face_models import load_face_model
 from pifa_jax.fitting import fit_faces
 from pifa_jax.fitting import fit_landmarks
+from pifa_jax.inference import AlignedFaces
+from pifa_jax.inference import Aligner
 from pifa_jax.masks import vertex_mask
 from pifa_jax.morphable_model import shape
 from pifa_jax.network import PifaNetwork
@@ -26,7 +28,7 @@ from pifa_jax.visualization import visualize
 from pifa_jax.visualization import visualize_dense
 
 __all__ = [
-    'Batch', 'FaceParams', 'MorphableModel', 'PifaNetwork', 'crop_params',
+    'AlignedFaces', 'Aligner', 'Batch', 'FaceParams', 'MorphableModel', 'PifaNetwork', 'crop_params',
     'fit_faces', 'fit_landmarks', 'flatten_params', 'frontability', 'initial_params',
     'landmark_visibility', 'landmarks', 'load_face_model', 'pose_from_camera',
     'project', 'shape', 'uncrop_params', 'unflatten_params', 'vertex_mask',

@@ -15,7 +15,7 @@ import optax
 
 from pifa_jax import boxes, losses, metrics, morphable_model, projection
 from pifa_jax.network import NetworkGeometry, PifaNetwork
-from pifa_jax.types import Array, Batch, FaceParams, MorphableModel
+from pifa_jax.types import Array, Batch, MorphableModel
 from pifa_jax.types import flatten_params, unflatten_params
 
 AXIS = 'batch'

@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 from absl.testing import absltest
+import numpy as np
 
 from tests import miniatures
 
@@ -96,6 +97,27 @@ class ProgramsTest(absltest.TestCase):
     self.assertIn('for evaluation alone', self.run_program(
         'train', '--dataset=aflw2000', f'--data_dir={self.root / "aflw2000"}',
         f'--workdir={self.root / "no"}', code=1).stderr)
+
+    # And upon photographs, with boxes by hand.
+    (self.root / 'boxes.json').write_text(json.dumps({
+        '1000.jpg': [[20, 20, 50, 50]], '1001.jpg': [[10, 10, 40, 60], [50, 5, 60, 60]],
+        'gone.jpg': [[0, 0, 5, 5]]}))
+    said = self.run_program(
+        'align', f'--checkpoint={w300}', f'--input={self.root / "afw" / "testimages"}',
+        f'--boxes={self.root / "boxes.json"}', f'--workdir={self.root / "aligned"}',
+        '--passes=2', code=3)
+    self.assertIn('3 faces in 2 photographs, 1 failures', said.stdout)
+    self.assertIn('gone.jpg: it has boxes but', said.stderr)
+    lines = [json.loads(line, parse_constant=self.fail) for line in
+             (self.root / 'aligned' / 'results.jsonl').read_text().splitlines()]
+    self.assertEqual([(line['image'], line['face']) for line in lines],
+                     [('1000.jpg', 0), ('1001.jpg', 0), ('1001.jpg', 1)])
+    for line in lines:
+      self.assertEqual(np.shape(line['landmarks']['ibug68']), (68, 2))
+      self.assertEqual(np.shape(line['landmarks']['aflw34']), (34, 2))
+      self.assertEqual(np.shape(line['visible']['aflw34']), (34,))
+      np.testing.assert_allclose(np.linalg.det(line['rotation']), 1, atol=1e-4)
+    self.assertTrue((self.root / 'aligned' / '1001.jpg_overlay.png').exists())
 
     # The release of AFLW through its records: the same result as from the folder.
     aflw = self.train('aflw')

@@ -1,0 +1,134 @@
+"""Finds the landmarks, their visibility and the head's pose in photographs.
+
+  python -m experiments.align --checkpoint=runs/aflw --input=DIR --boxes=boxes.json
+
+boxes.json holds the faces: {"photo.jpg": [[x, y, width, height], ...], ...}, in pixels,
+names as in --input. Writes results.jsonl, a line a face, and an overlay a photograph.
+"""
+
+import json
+import pathlib
+import sys
+
+from absl import flags
+import numpy as np
+
+from experiments import pictures, program, trained
+from pifa_jax import formats
+from pifa_jax.datasets.samples import decode_image, list_pictures
+from pifa_jax.inference import AlignedFaces, Aligner
+
+flags.DEFINE_string('input', None, 'A photograph, or a folder of them.')
+flags.DEFINE_string('boxes', None, 'JSON file of boxes: {"photo.jpg": [[x, y, width, '
+                    'height], ...]}.')
+flags.DEFINE_integer('passes', 1, '2 = fit again in the box of the landmarks that the '
+                     'first pass found.', lower_bound=1, upper_bound=5)
+flags.DEFINE_boolean('overlay', True, 'Draw the landmarks upon the photographs.')
+
+
+def main(run: program.Run) -> int:
+  """Aligns; returns the exit code."""
+  f = flags.FLAGS
+  if not f.input or not f.boxes:
+    raise program.UserError('Say what to align: --input=PHOTO or FOLDER, and '
+                            '--boxes=FILE.json with {"photo.jpg": [[x, y, width, '
+                            'height], ...]}.')
+  photographs = _photographs(pathlib.Path(f.input).expanduser())
+  boxes, failures = _boxes(pathlib.Path(f.boxes).expanduser(), photographs)
+  trained_run = trained.open_run(f.checkpoint)
+  model = trained.face_model(trained_run, f, _say)
+  step, variables, checkpoint = trained_run.load(model, f.weights)
+  schemes = [name for name in ('ibug68', 'aflw34', trained_run.config.landmark_scheme)
+             if name in model.landmark_schemes]
+  aligner = Aligner(model, trained_run.config.network,
+                    schemes=tuple(dict.fromkeys(schemes)))
+  workdir = pathlib.Path(run.make_folder(f.workdir))
+  run.open(str(workdir), checkpoint=checkpoint, checkpoint_step=step)
+
+  count = 0
+  with open(workdir / 'results.jsonl', 'w', encoding='utf-8') as file:
+    for name, path in photographs.items():
+      if name not in boxes:
+        failures.append((name, f'{f.boxes} has no box for it'))
+        continue
+      try:
+        image = decode_image(path.read_bytes(), name)
+        faces = aligner.align(variables, image, boxes[name], passes=f.passes)
+      except (OSError, ValueError) as error:
+        failures.append((name, str(error)))
+        continue
+      for face in range(len(faces)):
+        file.write(json.dumps(program.json_value(
+            _line(name, faces, face, boxes[name][face]))) + '\n')
+      count += len(faces)
+      if f.overlay and len(faces):
+        # One flat folder; a name from a folder tree cannot lead out of it.
+        pictures.photograph(
+            image, faces.landmarks['ibug68'], faces.visible['ibug68']).save(
+                workdir / f'{name.replace("/", "__")}_overlay.png')
+  with open(workdir / 'failures.jsonl', 'w', encoding='utf-8') as file:
+    file.writelines(json.dumps({'image': name, 'reason': reason}) + '\n'
+                    for name, reason in failures)
+  for name, reason in failures[:20]:
+    print(f'failed: {name}: {reason}', file=sys.stderr)
+  print(f'{count} faces in {len(photographs)} photographs, {len(failures)} failures; '
+        f'wrote results.jsonl, failures.jsonl and the overlays to {workdir}.')
+  return program.EXIT_SOME_FAILED if failures else program.EXIT_OK
+
+
+def _photographs(path):
+  """Name -> file, by name; names are relative to the folder."""
+  if path.is_file():
+    return {path.name: path}
+  if not path.is_dir():
+    raise program.UserError(f'There is no photograph or folder {path}; give --input '
+                            'one that exists.')
+  folders = [path, *sorted(p for p in path.rglob('*') if p.is_dir())]
+  found = [p for folder in folders for p in list_pictures(folder)]
+  if not found:
+    raise program.UserError(f'There is no photograph in {path}; give --input a folder '
+                            'of .jpg, .png, ...')
+  return {p.relative_to(path).as_posix(): p for p in found}
+
+
+def _boxes(path, photographs):
+  """Name -> (n, 4) boxes, and what is wrong with the others."""
+  content = formats.parse_json(path.read_bytes(), path.name)
+  boxes, failures = {}, []
+  for name, value in content.items():
+    if name not in photographs:
+      failures.append((name, 'it has boxes but is not in --input'))
+      continue
+    try:
+      table = np.asarray(value, np.float64).reshape(-1, 4)
+      if not (np.abs(table) < 1e7).all() or (table[:, 2:] <= 0).any():
+        raise ValueError
+      boxes[name] = table
+    except (TypeError, ValueError, OverflowError):
+      failures.append((name, f'its boxes are {str(value)[:60]}; wanted [[x, y, width, '
+                       'height], ...] with width and height above 0'))
+      boxes[name] = np.zeros((0, 4))
+  return boxes, failures
+
+
+def _line(name: str, faces: AlignedFaces, face: int, box: np.ndarray) -> dict:
+  """One face as a JSON object."""
+  rounded = lambda array, digits: np.round(
+      np.asarray(array, np.float64), digits).tolist()
+  degrees = {key: float(np.round(np.rad2deg(faces.pose[key][face]), 3))
+             for key in ('yaw', 'pitch', 'roll')}
+  return {
+      'image': name, 'face': face, 'box': box.tolist(),
+      'landmarks': {k: rounded(v[face], 3) for k, v in faces.landmarks.items()},
+      'visible': {k: v[face].tolist() for k, v in faces.visible.items()},
+      'frontability': {k: rounded(v[face], 4) for k, v in faces.frontability.items()},
+      **{f'{key}_degrees': value for key, value in degrees.items()},
+      'rotation': rounded(faces.pose['rotation'][face], 6)}
+
+
+def _say(text):
+  print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+  program.start(main)

@@ -1,0 +1,150 @@
+"""Photographs and boxes in; landmarks, visibility, pose and P in image pixels out."""
+
+import dataclasses
+from typing import Any, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pifa_jax import boxes as box_lib
+from pifa_jax import morphable_model, network, projection
+from pifa_jax.datasets import packed
+from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
+
+_BATCH = 32  # faces a call at most; fewer are padded to a power of two
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignedFaces:
+  """The faces of one photograph, in the order of the boxes.
+
+  Attributes:
+    boxes: (n, 4) the boxes that were looked into, outer edges.
+    landmarks: scheme -> (n, N, 2) pixels of the photograph (Eq. 3).
+    frontability: scheme -> (n, N) g of Eq. (8): 1 faces the camera, 0 away from it.
+    visible: scheme -> (n, N) bool: g > 0 (Sec. 3.3).
+    params: P with a leading n, pixels of the photograph.
+    pose: 'yaw', 'pitch', 'roll' (n,) radians, 'rotation' (n, 3, 3), 'scale' (n,),
+      'translation' (n, 2), as of `projection.pose_from_camera`.
+  """
+
+  boxes: np.ndarray
+  landmarks: dict[str, np.ndarray]
+  frontability: dict[str, np.ndarray]
+  visible: dict[str, np.ndarray]
+  params: FaceParams
+  pose: dict[str, np.ndarray]
+
+  def __len__(self) -> int:
+    return len(self.boxes)
+
+
+class Aligner:
+  """Fits faces in photographs with one network; compiles a few sizes of batches."""
+
+  def __init__(self, model: MorphableModel, config: network.NetworkConfig, *,
+               schemes: Sequence[str] = ('ibug68',)):
+    """Prepares a network's geometry.
+
+    Args:
+      model: the 3DMM that the network was trained with.
+      config: of the network.
+      schemes: landmark schemes of the model to report.
+
+    Raises:
+      ValueError: if the model lacks a scheme.
+    """
+    self._size = config.crop_size
+    self._geometry = network.network_geometry(model, config)
+    self._parts = {name: projection.landmark_model(model, name)
+                   for name in ('ibug68', *schemes)}
+    self._schemes = tuple(schemes)
+    net = network.PifaNetwork(config, model.num_params)
+
+    def fit(variables, crops, boxes, geometry, parts):
+      image = crops.astype(jnp.float32) / 127.5 - 1.0
+      vectors = net.apply(variables, image, geometry)['params'][-1]
+      return jax.vmap(lambda vector, box: _describe(
+          vector, box, config.crop_size, parts))(vectors, boxes)
+
+    self._fit = jax.jit(fit)
+
+  def align(self, variables: dict[str, Any], image: np.ndarray, boxes: Array, *,
+            passes: int = 1) -> AlignedFaces:
+    """Fits the face in every box.
+
+    Args:
+      variables: {'params', 'batch_stats'} of the network.
+      image: (H, W, 3) uint8 RGB.
+      boxes: (n, 4) x, y, width, height of the outer edges, 0-based pixels; they may
+        reach beyond the photograph, which is grey there.
+      passes: 2 = fit again in the box of the 68 landmarks that the first pass found.
+
+    Returns:
+      The faces, in the order of the boxes; arrays of length 0 for no box.
+
+    Raises:
+      ValueError: if an argument has another shape or type, or a box no area.
+    """
+    image, boxes = np.asarray(image), np.asarray(boxes, np.float64)
+    boxes = boxes.reshape(-1, 4) if not boxes.size else boxes
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+      raise ValueError(f'align(): the photograph has shape {image.shape} and type '
+                       f'{image.dtype}; wanted (H, W, 3) uint8 RGB.')
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+      raise ValueError(f'align(): boxes have shape {boxes.shape}; wanted (n, 4), x, '
+                       'y, width, height.')
+    bad = np.where(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] <= 0).any(axis=1)
+                   )[0]
+    if len(bad):
+      raise ValueError(f'align(): box {bad[0]} is {boxes[bad[0]].tolist()}; width and '
+                       'height must be above 0.')
+    if passes < 1:
+      raise ValueError(f'align(): passes={passes}; use 1 or more.')
+    for _ in range(passes):
+      found = self._one_pass(variables, image, boxes)
+      used, boxes = boxes, np.asarray(_box_of(found['landmarks']['ibug68']))
+    return AlignedFaces(
+        boxes=used, params=found['params'], pose=found['pose'],
+        **{what: {name: found[what][name] for name in self._schemes}
+           for what in ('landmarks', 'frontability', 'visible')})
+
+  def _one_pass(self, variables, image, boxes):
+    squares = np.array([box_lib.square_box(b) for b in boxes.astype(np.float32)],
+                       np.float32).reshape(-1, 4)
+    parts = []
+    # One call even without a box: its results say the shapes.
+    for start in range(0, max(len(squares), 1), _BATCH):
+      some = squares[start:start + _BATCH]
+      size = 1 << max(len(some) - 1, 0).bit_length()
+      padded = np.concatenate([some, np.tile(np.float32([[0, 0, 1, 1]]),
+                                             (size - len(some), 1))])
+      crops = np.stack([packed.cut(image, box, self._size) for box in padded])
+      out = jax.device_get(self._fit(variables, crops, padded, self._geometry,
+                                     self._parts))
+      parts.append(jax.tree.map(lambda a: a[:len(some)], out))  # pylint: disable=cell-var-from-loop
+    return jax.tree.map(lambda *a: np.concatenate(a), *parts)
+
+
+def _describe(vector, box, crop_size, parts):
+  """What is reported of one face, from its flat P in crop pixels."""
+  num_identity = next(iter(parts.values())).num_identity
+  face = box_lib.uncrop_params(unflatten_params(vector, num_identity), box, crop_size)
+  front = {name: projection.frontability(face.camera, part.mean_normals)
+           for name, part in parts.items()}
+  return {
+      'params': face,
+      'landmarks': {name: projection.project(
+          face.camera, morphable_model.shape(part, face))
+                    for name, part in parts.items()},
+      'frontability': front,
+      'visible': {name: g > 0 for name, g in front.items()},
+      'pose': projection.pose_from_camera(face.camera),
+  }
+
+
+def _box_of(points):
+  """(n, 4) boxes of (n, N, 2) points; a pixel wide at least."""
+  low, high = points.min(axis=1), points.max(axis=1)
+  return np.concatenate([low, np.maximum(high - low, 1.0)], axis=1)

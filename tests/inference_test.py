@@ -1,0 +1,129 @@
+"""Tests of inference.py: boxes, batches and pixels of the photograph."""
+
+from absl.testing import absltest
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pifa_jax import boxes as box_lib
+from pifa_jax import network, projection
+from pifa_jax.inference import Aligner
+from tests.toy_model import make_toy_model
+
+CONFIG = network.NetworkConfig(
+    crop_size=24, stem_pool=2, channels=(4, 4), kernels=(3, 3), fc_pool=4,
+    hidden_size=8, dropout=0.0)
+
+
+def _photograph(height=60, width=80):
+  rng = np.random.default_rng(0)
+  return rng.integers(0, 255, (height, width, 3), np.uint8)
+
+
+class AlignerTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.model = make_toy_model()
+    cls.aligner = Aligner(cls.model, CONFIG)
+    net = network.PifaNetwork(CONFIG, cls.model.num_params)
+    variables = network.init_variables(
+        net, network.network_geometry(cls.model, CONFIG), seed=0)
+    # Updates that are large enough to be seen.
+    scaled = lambda path, x: 50 * x if 'fc2' in jax.tree_util.keystr(path) else x
+    cls.variables = jax.tree_util.tree_map_with_path(scaled, variables)
+    silent = lambda path, x: 0 * x if 'fc2' in jax.tree_util.keystr(path) else x
+    cls.silent = jax.tree_util.tree_map_with_path(silent, variables)
+
+  def test_without_updates_the_mean_face_fills_the_box(self):
+    # Not square, partly outside, of a fraction of a pixel.
+    boxes = np.array([[10.25, 5, 30, 40], [-8, 20, 25, 25.5], [60, 40, 40, 10]])
+    found = self.aligner.align(self.silent, _photograph(), boxes)
+    self.assertLen(found, 3)
+    points = found.landmarks['ibug68']
+    low, high = points.min(axis=1), points.max(axis=1)
+    # Centre and area are the box's: in pixels, where integers are centres.
+    np.testing.assert_allclose((low + high) / 2, boxes[:, :2] + boxes[:, 2:] / 2,
+                               atol=1e-3)
+    np.testing.assert_allclose(np.prod(high - low, axis=1),
+                               np.prod(boxes[:, 2:], axis=1), rtol=1e-4)
+    np.testing.assert_allclose(found.pose['rotation'], np.tile(np.eye(3), (3, 1, 1)),
+                               atol=1e-5)
+
+  def test_params_give_the_landmarks_and_their_visibility(self):
+    found = self.aligner.align(self.variables, _photograph(), [[10, 5, 30, 40]])
+    one = jax.tree.map(lambda a: jnp.asarray(a[0]), found.params)
+    np.testing.assert_allclose(
+        found.landmarks['ibug68'][0],
+        projection.landmarks(self.model, one, 'ibug68'), atol=1e-3)
+    np.testing.assert_array_equal(
+        found.visible['ibug68'][0],
+        projection.landmark_visibility(self.model, one, 'ibug68'))
+    np.testing.assert_array_equal(found.frontability['ibug68'] > 0,
+                                  found.visible['ibug68'])
+    yaw = projection.pose_from_camera(one.camera)['yaw']
+    self.assertAlmostEqual(float(found.pose['yaw'][0]), float(yaw), places=5)
+
+  def test_a_moved_photograph_moves_the_faces(self):
+    photograph = _photograph()
+    box = np.array([[20.0, 10, 30, 30]])
+    here = self.aligner.align(self.variables, photograph, box)
+    moved = self.aligner.align(self.variables, np.roll(photograph, (3, 7), (0, 1)),
+                               box + [7, 3, 0, 0])
+    # Positions in float32, some tens of pixels.
+    np.testing.assert_allclose(moved.landmarks['ibug68'],
+                               here.landmarks['ibug68'] + [7, 3], atol=1e-3)
+    # The network looked: the face is not where no photograph is.
+    blank = self.aligner.align(self.variables, np.zeros_like(photograph), box)
+    self.assertGreater(np.abs(blank.landmarks['ibug68']
+                              - here.landmarks['ibug68']).max(), 0.05)
+
+  def test_faces_do_not_depend_on_their_neighbours(self):
+    rng = np.random.default_rng(1)
+    boxes = np.concatenate([rng.uniform(0, 40, (37, 2)), rng.uniform(15, 30, (37, 2))],
+                           axis=1)
+    together = self.aligner.align(self.variables, _photograph(), boxes)
+    self.assertLen(together, 37)
+    for i in (0, 31, 32, 36):
+      alone = self.aligner.align(self.variables, _photograph(), boxes[i:i + 1])
+      # Convolutions of another batch size sum in another order.
+      np.testing.assert_allclose(alone.landmarks['ibug68'][0],
+                                 together.landmarks['ibug68'][i], atol=1e-3)
+
+  def test_the_second_pass_looks_into_the_box_of_the_first(self):
+    photograph, box = _photograph(), np.array([[20.0, 10, 30, 30]])
+    first = self.aligner.align(self.variables, photograph, box)
+    second = self.aligner.align(self.variables, photograph, box, passes=2)
+    found = np.asarray(box_lib.points_box(
+        jnp.asarray(first.landmarks['ibug68'][0]), jnp.ones(68, bool)))
+    np.testing.assert_allclose(second.boxes[0], found, atol=1e-3)
+    direct = self.aligner.align(self.variables, photograph, second.boxes)
+    np.testing.assert_allclose(second.landmarks['ibug68'],
+                               direct.landmarks['ibug68'], atol=1e-3)
+
+  def test_no_box(self):
+    found = self.aligner.align(self.variables, _photograph(), [])
+    self.assertEmpty(found)
+    self.assertEqual(found.landmarks['ibug68'].shape, (0, 68, 2))
+    self.assertEqual(found.pose['rotation'].shape, (0, 3, 3))
+
+  def test_sentences(self):
+    align = lambda image, boxes, **more: self.aligner.align(
+        self.variables, image, boxes, **more)
+    for image, boxes, words in (
+        (_photograph()[..., 0], [[0, 0, 5, 5]], r'shape \(60, 80\)'),
+        (_photograph() / 255.0, [[0, 0, 5, 5]], 'float64'),
+        (_photograph(), [[0, 0, 5]], r'\(1, 3\)'),
+        (_photograph(), [[0, 0, 5, 5], [0, 0, 0, 5]], 'box 1'),
+        (_photograph(), [[0, 0, np.nan, 5]], 'box 0')):
+      with self.assertRaisesRegex(ValueError, words):
+        align(image, boxes)
+    with self.assertRaisesRegex(ValueError, 'passes=0'):
+      align(_photograph(), [[0, 0, 5, 5]], passes=0)
+    with self.assertRaisesRegex(ValueError, 'nowhere'):
+      Aligner(self.model, CONFIG, schemes=('nowhere',))
+
+
+if __name__ == '__main__':
+  absltest.main()
