@@ -36,6 +36,10 @@ flags.DEFINE_float('dropout', None, 'Rate after the first FC layer.',
                    lower_bound=0.0, upper_bound=0.95)
 flags.DEFINE_boolean('stop_gradient_between_blocks', None,
                      'Cut the gradient between blocks: a cascade.')
+flags.DEFINE_enum('precision', None, network.PRECISIONS,
+                  'Of activations and matrix products; geometry, statistics, losses '
+                  'and weights are float32. bfloat16 is for GPU and TPU: '
+                  'BUILD_NOTES.md D-52.')
 
 # Solver: None keeps the preset's value.
 flags.DEFINE_float('learning_rate', None, 'Before the first drop.')
@@ -79,6 +83,10 @@ flags.DEFINE_integer('picture_every', 1000, 'Steps between pictures of V at '
                      'every block (Fig. 10); 0 = none.', lower_bound=0)
 flags.DEFINE_integer('max_skipped', 10, 'Steps in a row that may be skipped for '
                      'a non-finite update before the run stops.', lower_bound=1)
+flags.DEFINE_enum('data_on_device', 'auto', ('auto', 'yes', 'no'),
+                  'Keep the whole training set in device memory, or stream it; '
+                  'auto: keep it if it takes at most an eighth of that memory. The '
+                  'run computes the same either way.')
 flags.DEFINE_integer('num_devices', 0, 'Local devices to train on; 0 = all.',
                      lower_bound=0)
 flags.DEFINE_boolean('fresh', False, 'Start over: put the checkpoints in the '
@@ -197,7 +205,8 @@ def _network(f):
   config = network.PRESETS[f.preset]
   changes = {name: getattr(f, name)
              for name in ('fc_pool', 'inputs', 'mask', 'visualization', 'dropout',
-                          'stop_gradient_between_blocks', 'convs_per_block')
+                          'stop_gradient_between_blocks', 'convs_per_block',
+                          'precision')
              if getattr(f, name) is not None}
   per_block = changes.get('convs_per_block', config.convs_per_block)
   if f.num_blocks is not None:

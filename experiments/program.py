@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import traceback
 from typing import Any, Callable
 
@@ -33,6 +34,8 @@ flags.DEFINE_string(
 # Once for all programs: a flag that two modules define cannot be read beside both.
 flags.DEFINE_integer('seed', 0, 'Of everything random that a program does.',
                      lower_bound=0)
+flags.DEFINE_boolean('compilation_cache', True, 'Keep compiled programs in the folder '
+                     '"compiled" of --cache_dir, for the next start.')
 
 
 class UserError(Exception):
@@ -61,6 +64,8 @@ def _guarded(main, argv):
   name = os.path.splitext(os.path.basename(argv[0]))[0]
   run = Run(name)
   reason, code = 'error', EXIT_USER_ERROR
+  if flags.FLAGS.compilation_cache and 'cache_dir' in flags.FLAGS:
+    _keep_compiled(os.path.join(flags.FLAGS.cache_dir, 'compiled'))
   try:
     code = main(run)
     reason = {EXIT_OK: 'finished', EXIT_STOPPED: 'stopped and saved',
@@ -78,6 +83,25 @@ def _guarded(main, argv):
     return EXIT_USER_ERROR
   finally:
     run.finish(reason, code)
+
+
+def _keep_compiled(folder):
+  """Switches JAX's compilation cache on; without it a start is slower, that is all."""
+  # Imported here: --help must not wait for it.
+  import jax
+  if jax.config.jax_compilation_cache_dir:  # the user's own, of the environment
+    return
+  folder = os.path.abspath(os.path.expanduser(folder))
+  try:
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    print(f'Warning: compiled programs cannot be kept in {folder} '
+          f'({error.strerror}); every start compiles anew: choose another '
+          '--cache_dir, or --nocompilation_cache.', file=sys.stderr)
+    return
+  jax.config.update('jax_compilation_cache_dir', folder)
 
 
 def _parse_flags(argv):

@@ -160,6 +160,16 @@ def _train(run, workdir, config, data, test, devices):
     _check_same_run(config, meta['config'])
     print(f'resumed at step {step}', flush=True)
 
+  # Once, as the step returns and takes them: nothing but sample ids crosses over
+  # to the devices from now on, unless the data set is streamed.
+  state, geometry, landmark_model = training.replicate(
+      (state, geometry, landmark_model), devices)
+  on_device = (feed.fits(data.packed, devices[0]) if f.data_on_device == 'auto'
+               else f.data_on_device == 'yes')
+  source = feed.make_source(data.packed, devices, on_device=on_device)
+  _say(f'Training set of {feed.num_bytes(data.packed) / 1e6:.0f} MB '
+       + ('on the device' if on_device else 'streamed from its memory map')
+       + f'; {config.network.precision}.')
   evaluator = evaluation.Evaluator(net, geometry, landmark_model,
                                    box_noise=test.box_noise)
   step_function = training.parallel(functools.partial(
@@ -174,14 +184,20 @@ def _train(run, workdir, config, data, test, devices):
     keeper.save(step, state, {'config': config.to_json()},
                 None if nme is None else {'nme': nme})
 
+  from_cache = []
+  jax.monitoring.register_event_listener(
+      lambda name, **unused: from_cache.append(name) if name.endswith(
+          'compilation_cache/cache_hits') else None)
   code = program.EXIT_OK
   while step < config.num_steps and code == program.EXIT_OK:
-    ids = data.train_ids[feed.sample_ids(config.seed, step, config.batch_size,
-                                         len(data.train_ids))]
-    rows = feed.rows(data.packed, ids)
-    state, result = step_function(
-        state, *training.split_over((rows, ids.astype(np.int32)), len(devices)),
-        geometry, landmark_model)
+    ids = training.split_over(data.train_ids[feed.sample_ids(
+        config.seed, step, config.batch_size, len(data.train_ids))].astype(np.int32),
+                              len(devices))
+    state, result = step_function(state, source(ids), ids, geometry,
+                                  landmark_model)
+    if step == first_step:  # the call returns once the step is compiled
+      _say(f'compiled the step in {time.monotonic() - started:.1f} s'
+           + (', from the cache' if from_cache else ''))
     step += 1
     last = step == config.num_steps
     if step % f.log_every == 0 or last or step == first_step + 1:
@@ -191,7 +207,6 @@ def _train(run, workdir, config, data, test, devices):
       elapsed = time.monotonic() - started
       if step == first_step + 1:
         started = time.monotonic()  # compilation is not training speed
-        _say(f'compiled the step in {elapsed:.0f} s')
         rate = float('nan')
       else:
         rate = (step - first_step - 1) * config.batch_size / elapsed
@@ -291,6 +306,8 @@ def _finish(run, workdir, config, state, evaluator, test, metrics, step):
 
 def _check_same_run(config, saved):
   now = config.to_json()
+  # What an older version did not know yet has its default.
+  saved = config_lib.RunConfig.from_json(saved).to_json()
   if now == saved:
     return
   differ = [f'{key}: {saved.get(key)} -> {now[key]}' for key in now

@@ -19,6 +19,7 @@ from pifa_jax.types import flatten_params, unflatten_params
 from pifa_jax.visualization import DEFAULT_RADIUS, DEFAULT_SIGMA, visualize
 
 INPUTS = ('IFV', 'FV', 'IV')
+PRECISIONS = ('float32', 'bfloat16')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,9 @@ class NetworkConfig:
     splat_sigma: sigma of Eq. (10), pixels of the drawing.
     splat_radius: D(u, v) of Eq. (9), cells.
     stop_gradient_between_blocks: cut both blue arrows of Fig. 2: the cascade.
+    precision: 'float32' or 'bfloat16', of the activations and of the products of
+      convolutions and the first FC layer. Weights, batch statistics, geometry and
+      P are float32 in both.
   """
 
   crop_size: int = 114
@@ -58,6 +62,7 @@ class NetworkConfig:
   splat_sigma: float = DEFAULT_SIGMA
   splat_radius: int = DEFAULT_RADIUS
   stop_gradient_between_blocks: bool = False
+  precision: str = 'float32'
 
   def __post_init__(self):
     if len(self.channels) != len(self.kernels):
@@ -73,6 +78,9 @@ class NetworkConfig:
     if self.mask not in masks.KINDS:
       raise ValueError(f'mask={self.mask!r}; use one of '
                        f'{", ".join(masks.KINDS)}.')
+    if self.precision not in PRECISIONS:
+      raise ValueError(f'precision={self.precision!r}; use one of '
+                       f'{", ".join(PRECISIONS)}.')
     if self.crop_size % self.stem_pool:
       raise ValueError(f'crop_size={self.crop_size} is not a multiple of '
                        f'stem_pool={self.stem_pool}.')
@@ -193,19 +201,23 @@ class VisualizationBlock(nn.Module):
       dropout_keys: (B,) a key a sample; needed when training.
 
     Returns:
-      (B, h, w, c) features after BN and ReLU, and (B, update_size).
+      (B, h, w, c) features after BN and ReLU in the config's precision, and
+      (B, update_size) float32.
     """
     cfg = self.config
-    x = inputs
+    dtype = jnp.dtype(cfg.precision)
+    x = inputs.astype(dtype)
     first = self.index * cfg.convs_per_block
     for conv in range(first, first + cfg.convs_per_block):
       local = conv - first + 1
       size = cfg.kernels[conv]
       x = nn.Conv(cfg.channels[conv], (size, size), padding='SAME',
                   use_bias=False, kernel_init=nn.initializers.he_normal(),
-                  name=f'conv{local}')(x)
+                  dtype=dtype, name=f'conv{local}')(x)
+      # Flax takes the statistics in float32 whatever the dtype of x.
       x = nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name,
-                       momentum=cfg.batch_norm_momentum, name=f'bn{local}')(x)
+                       momentum=cfg.batch_norm_momentum, dtype=dtype,
+                       name=f'bn{local}')(x)
       x = nn.relu(x)
       if conv == 0 and cfg.stem_pool > 1:
         pool = (cfg.stem_pool, cfg.stem_pool)
@@ -215,11 +227,12 @@ class VisualizationBlock(nn.Module):
       pool = (cfg.fc_pool, cfg.fc_pool)
       x = nn.avg_pool(x, pool, strides=pool)
     x = x.reshape((x.shape[0], -1))
-    x = nn.relu(nn.Dense(cfg.hidden_size, name='fc1')(x))
+    x = nn.relu(nn.Dense(cfg.hidden_size, dtype=dtype, name='fc1')(x))
     if train and cfg.dropout > 0:
       x = _dropout(x, dropout_keys, cfg.dropout)
-    # Near zero: training starts from the mean face in the box, P = P^0.
-    update = nn.Dense(self.update_size, name='fc2',
+    # Near zero: training starts from the mean face in the box, P = P^0. In float32:
+    # P adds up the updates of all blocks, and this product is a thousandth of fc1's.
+    update = nn.Dense(self.update_size, name='fc2', dtype=jnp.float32,
                       kernel_init=nn.initializers.normal(1e-3))(x)
     return features, update
 

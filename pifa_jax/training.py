@@ -11,6 +11,7 @@ from typing import Any, Callable
 import chex
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import optax
 
 from pifa_jax import boxes, losses, metrics, morphable_model, projection
@@ -203,9 +204,8 @@ def augment_picture(key: Array, image: Array,
   return image
 
 
-def block_losses(outputs: dict[str, Array], batch: Batch,
-                 geometry: NetworkGeometry, landmark_model: MorphableModel,
-                 config: LossConfig) -> jax.Array:
+def block_losses(outputs: dict[str, Array], predicted: Array, batch: Batch,
+                 geometry: NetworkGeometry, config: LossConfig) -> jax.Array:
   """The loss of every block of every face, before block weights.
 
   Eq. (6) in the first blocks, Eq. (7) in the others (Sec. 3.2). The target of a
@@ -213,9 +213,9 @@ def block_losses(outputs: dict[str, Array], batch: Batch,
 
   Args:
     outputs: of `PifaNetwork`.
+    predicted: (1 + N_v, B, N, 2) of `block_landmarks`.
     batch: the targets.
     geometry: the network's.
-    landmark_model: `projection.landmark_model` of the batch's scheme.
     config: which loss where.
 
   Returns:
@@ -234,9 +234,8 @@ def block_losses(outputs: dict[str, Array], batch: Batch,
       return jax.vmap(losses.param_loss, in_axes=(0, 0, None))(
           geometry.scales * outputs['updates'][index],
           target - outputs['inputs'][index], weights)
-    predicted = predict_landmarks(landmark_model, outputs['params'][index])
-    return jax.vmap(losses.landmark_loss)(predicted, batch.landmarks,
-                                          batch.visible)
+    return jax.vmap(losses.landmark_loss)(predicted[1 + index],
+                                          batch.landmarks, batch.visible)
 
   return jnp.stack([block(index) for index in range(num_blocks)])
 
@@ -263,20 +262,34 @@ def predict_landmarks(landmark_model: MorphableModel,
   return points.reshape(vectors.shape[:-1] + points.shape[1:])
 
 
-def block_errors(outputs: dict[str, Array], batch: Batch,
-                 landmark_model: MorphableModel) -> jax.Array:
-  """NME of every face after every block, P^0 first (Table 3).
+def block_landmarks(outputs: dict[str, Array],
+                    landmark_model: MorphableModel) -> jax.Array:
+  """Landmarks before the first and after every block: one product for them all.
+
+  What losses and errors are made of, so that neither projects a vertex again,
+  and no vertex that is not a landmark.
 
   Args:
     outputs: of `PifaNetwork`.
-    batch: the targets.
     landmark_model: of the batch's scheme.
+
+  Returns:
+    (1 + N_v, B, N, 2) pixels, of P^0 first.
+  """
+  return predict_landmarks(landmark_model, jnp.concatenate(
+      [outputs['inputs'][:1], outputs['params']]))
+
+
+def block_errors(predicted: Array, batch: Batch) -> jax.Array:
+  """NME of every face after every block, P^0 first (Table 3).
+
+  Args:
+    predicted: (1 + N_v, B, N, 2) of `block_landmarks`.
+    batch: the targets.
 
   Returns:
     (1 + N_v, B); a fraction, not percent.
   """
-  vectors = jnp.concatenate([outputs['inputs'][:1], outputs['params']])
-  predicted = predict_landmarks(landmark_model, vectors)
   one_block = jax.vmap(metrics.normalized_mean_error)
   return jax.vmap(one_block, in_axes=(0, None, None, None))(
       predicted, batch.landmarks, batch.visible, batch.box_size)
@@ -322,13 +335,14 @@ def train_step(state: TrainState, rows: CropRows, samples: Array,
         {'params': params, 'batch_stats': state.batch_stats}, batch.image,
         geometry, train=True, dropout_keys=dropout_keys,
         mutable=['batch_stats'])
-    per_face = block_losses(outputs, batch, geometry, landmark_model, loss)
+    predicted = block_landmarks(outputs, landmark_model)
+    per_face = block_losses(outputs, predicted, batch, geometry, loss)
     per_block = jnp.sum(per_face * batch.weight, axis=1) / total
     num_blocks = per_block.shape[0]
     weights = (jnp.arange(1, num_blocks + 1, dtype=jnp.float32)
                if loss.block_weights is None
                else jnp.asarray(loss.block_weights, jnp.float32))
-    nme = jnp.sum(block_errors(outputs, batch, landmark_model) * batch.weight,
+    nme = jnp.sum(block_errors(predicted, batch) * batch.weight,
                   axis=1) / total
     return jnp.sum(weights * per_block), (updated['batch_stats'], per_block, nme)
 
@@ -338,16 +352,20 @@ def train_step(state: TrainState, rows: CropRows, samples: Array,
       (grads, value, per_block, nme), axis_name)
   grad_norm = optax.tree.norm(grads)
   finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
-  updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-  keep = lambda new, old: jnp.where(finite, new, old)
+
+  def apply(params, opt_state, unused_old_stats):
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state, batch_stats
+
+  # A branch, not a `where` a leaf: that one reads every old leaf beside its new
+  # one, so that neither is written in place (BUILD_NOTES.md D-50).
+  params, opt_state, batch_stats = jax.lax.cond(
+      finite, apply, lambda *old: old, state.params, state.opt_state,
+      state.batch_stats)
   new_state = TrainState(
       step=state.step + 1, skipped=state.skipped + ~finite,
       skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
-      params=jax.tree.map(
-          lambda old, update: jnp.where(finite, old + update, old),
-          state.params, updates),
-      batch_stats=jax.tree.map(keep, batch_stats, state.batch_stats),
-      opt_state=jax.tree.map(keep, opt_state, state.opt_state))
+      params=params, batch_stats=batch_stats, opt_state=opt_state)
   return new_state, {'loss': value, 'block_loss': per_block, 'nme': nme,
                      'grad_norm': grad_norm, 'finite': finite}
 
@@ -361,7 +379,9 @@ def parallel(step: Callable[..., Any], devices: list[jax.Device] | None = None
   """Runs a training step on several devices: the only `pmap` of the project.
 
   One logical state goes in and comes out (no replicas), donated; rows and sample
-  ids carry a leading device axis, see `split_over`.
+  ids carry a leading device axis, see `split_over`. What has none must lie on the
+  devices as `replicate` puts it: anything else is copied at every call, and a
+  state that comes in otherwise than it goes out compiles the step twice.
 
   Args:
     step: (state, rows, samples, geometry, landmark_model) -> (state, metrics),
@@ -373,6 +393,43 @@ def parallel(step: Callable[..., Any], devices: list[jax.Device] | None = None
   """
   return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0, 0, None, None),
                   out_axes=(None, None), donate_argnums=(0,), devices=devices)
+
+
+def replicate(tree: Any, devices: list[jax.Device]) -> Any:
+  """Puts one logical copy of a tree on several devices, whole on each.
+
+  Args:
+    tree: leaves of any shape. On one device that they lie on already they are
+      not copied: donating the result uses the originals up.
+    devices: those of `parallel`.
+
+  Returns:
+    The same tree, of JAX arrays.
+  """
+  return jax.device_put(tree, NamedSharding(Mesh(devices, (AXIS,)),
+                                            PartitionSpec()))
+
+
+def make_gather(dataset: CropRows, devices: list[jax.Device]
+                ) -> Callable[[Array], CropRows]:
+  """Keeps a whole data set on every device, and takes batches out of it there.
+
+  A program of its own, not a part of the step: the step is the same, bit for bit,
+  as with rows that come from the host.
+
+  Args:
+    dataset: all M rows.
+    devices: those of `parallel`.
+
+  Returns:
+    (D, B / D) sample ids -> rows with leading axes (D, B / D), each device's share
+    on that device.
+  """
+  dataset = replicate(dataset, devices)
+  take = jax.jit(
+      lambda dataset, ids: jax.tree.map(lambda column: column[ids], dataset),
+      out_shardings=NamedSharding(Mesh(devices, (AXIS,)), PartitionSpec(AXIS)))
+  return lambda ids: take(dataset, ids)
 
 
 def split_over(tree: Any, num_devices: int) -> Any:
@@ -450,8 +507,7 @@ def evaluate_rows(variables: dict[str, Any], rows: CropRows,
   visible = jax.vmap(
       lambda camera: projection.frontability(camera, normals) > 0)(
           last[:, :8].reshape(-1, 2, 4))
-  vectors = jnp.concatenate([outputs['inputs'][:1], outputs['params']])
-  return {'landmarks': predict_landmarks(landmark_model, vectors),
+  return {'landmarks': block_landmarks(outputs, landmark_model),
           'visible': visible, 'params': last, 'image': batch.image,
           'target': batch.landmarks, 'target_visible': batch.visible,
           'box_size': batch.box_size,

@@ -212,7 +212,8 @@ class LossLayoutTest(absltest.TestCase):
                'inputs': jnp.stack([start, target]),
                'updates': jnp.stack([update, zero])}
     loss = lambda **kw: training.block_losses(
-        outputs, batch, geometry, model, training.LossConfig(**kw))
+        outputs, training.block_landmarks(outputs, model), batch, geometry,
+        training.LossConfig(**kw))
     np.testing.assert_allclose(loss(), 0, atol=1e-4)
     outputs['updates'] = jnp.stack([zero, zero])
     residual = np.sum(((np.asarray(target) - np.asarray(start))

@@ -4,10 +4,18 @@ Both are functions of (seed, step): there is no iterator to save or restore.
 """
 
 import functools
+import os
+from typing import Callable
 
+import jax
 import numpy as np
 
+from pifa_jax import training
 from pifa_jax.training import CropRows
+
+# Of a device's memory, for the data set: the paper's network with its gradient and
+# momentum wants 6 GB, and a step's activations their share.
+_SHARE_OF_DEVICE = 1 / 8
 
 
 @functools.lru_cache(maxsize=4)
@@ -78,3 +86,56 @@ def rows(packed, ids: np.ndarray, weight: np.ndarray | None = None) -> CropRows:
       image=packed.images[ids], landmarks=packed.landmarks[ids],
       visible=packed.visible[ids], params=packed.params[ids],
       box=packed.boxes[ids], weight=weight)
+
+
+def whole_set(packed) -> CropRows:
+  """All rows of a packed data set, the pictures still in its memory map.
+
+  Args:
+    packed: `packed.PackedCrops`.
+
+  Returns:
+    NumPy arrays.
+  """
+  return rows(packed, slice(None), np.ones(len(packed), np.float32))
+
+
+def fits(packed, device: jax.Device) -> bool:
+  """Whether a packed data set may live on a device beside the training of it.
+
+  Args:
+    packed: `packed.PackedCrops`.
+    device: one of the devices; the host's memory counts where it tells no limit.
+
+  Returns:
+    True up to an eighth of the memory.
+  """
+  limit = (device.memory_stats() or {}).get('bytes_limit')
+  if limit is None:
+    limit = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  return num_bytes(packed) <= _SHARE_OF_DEVICE * limit
+
+
+def num_bytes(packed) -> int:
+  """Of all rows of a packed data set."""
+  return sum(column.nbytes for column in jax.tree.leaves(whole_set(packed)))
+
+
+def make_source(packed, devices: list[jax.Device], *,
+                on_device: bool) -> Callable[[np.ndarray], CropRows]:
+  """Where the rows of a training step come from; the same rows either way.
+
+  Args:
+    packed: `packed.PackedCrops`.
+    devices: those of `training.parallel`.
+    on_device: copy the whole set to the devices now and gather there, or read
+      every batch from the memory map.
+
+  Returns:
+    (D, B / D) sample ids -> rows with the same leading axes.
+  """
+  if on_device:
+    return training.make_gather(whole_set(packed), devices)
+  return lambda ids: jax.tree.map(
+      lambda column: column.reshape(ids.shape + column.shape[1:]),
+      rows(packed, ids.reshape(-1)))
