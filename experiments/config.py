@@ -36,6 +36,9 @@ flags.DEFINE_float('dropout', None, 'Rate after the first FC layer.',
                    lower_bound=0.0, upper_bound=0.95)
 flags.DEFINE_boolean('stop_gradient_between_blocks', None,
                      'Cut the gradient between blocks: a cascade.')
+flags.DEFINE_float('draw_spacing', None, 'Distance of the vertices that blocks 2.. '
+                   'draw, pixels of their drawing; 0 = all: BUILD_NOTES.md D-55.',
+                   lower_bound=0.0)
 flags.DEFINE_enum('precision', None, network.PRECISIONS,
                   'Of activations and matrix products; geometry, statistics, losses '
                   'and weights are float32. bfloat16 is for GPU and TPU: '
@@ -206,7 +209,7 @@ def _network(f):
   changes = {name: getattr(f, name)
              for name in ('fc_pool', 'inputs', 'mask', 'visualization', 'dropout',
                           'stop_gradient_between_blocks', 'convs_per_block',
-                          'precision')
+                          'draw_spacing', 'precision')
              if getattr(f, name) is not None}
   per_block = changes.get('convs_per_block', config.convs_per_block)
   if f.num_blocks is not None:

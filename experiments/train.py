@@ -144,7 +144,9 @@ def _train(run, workdir, config, data, test, devices):
   count = sum(x.size for x in jax.tree.leaves(state.params))
   _say(f'{config.network.num_blocks} blocks, {count / 1e6:.1f} M weights, '
        f'{data.model.num_params} face parameters, '
-       f'{geometry.drawn.num_vertices} vertices drawn; '
+       f'{geometry.drawn.num_vertices} vertices drawn'
+       + ('' if geometry.small_drawn is None else
+          f', {geometry.small_drawn.num_vertices} in small drawings') + '; '
        f'{len(data.train_ids)} training, {len(data.validation_ids)} validation '
        f'and {len(test.packed)} test faces; {len(devices)} x '
        f'{devices[0].device_kind}.')

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pifa_jax.types import Array, MorphableModel
 
@@ -89,3 +90,25 @@ def drawn_vertices(model: MorphableModel) -> Array:
   """
   drawn = model.regions.get('drawn')
   return jnp.arange(model.num_vertices) if drawn is None else jnp.asarray(drawn)
+
+
+def thin_out(model: MorphableModel, vertex_ids: Array,
+             side: float) -> np.ndarray:
+  """Fewer vertices, evenly spread over the mean face: one of every cube.
+
+  A drawing of few pixels does not need more vertices than its cells can show.
+
+  Args:
+    model: the 3DMM.
+    vertex_ids: (K,) vertices to choose from, such as those drawn.
+    side: of the cubes, model units; 0 keeps all.
+
+  Returns:
+    Those of vertex_ids, in their order, that come first in their cube.
+  """
+  ids = np.asarray(vertex_ids)
+  if not side:
+    return ids
+  cubes = np.floor(np.asarray(model.mean_shape)[ids] / side).astype(np.int64)
+  _, first = np.unique(cubes, axis=0, return_index=True)
+  return ids[np.sort(first)]

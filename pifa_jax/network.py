@@ -41,6 +41,8 @@ class NetworkConfig:
     batch_norm_momentum: decay of the old running statistics.
     splat_sigma: sigma of Eq. (10), pixels of the drawing.
     splat_radius: D(u, v) of Eq. (9), cells.
+    draw_spacing: distance of the vertices that blocks 2.. draw, in pixels of their
+      small drawing; 0 draws all: BUILD_NOTES.md D-55.
     stop_gradient_between_blocks: cut both blue arrows of Fig. 2: the cascade.
     precision: 'float32' or 'bfloat16', of the activations and of the products of
       convolutions and the first FC layer. Weights, batch statistics, geometry and
@@ -61,6 +63,7 @@ class NetworkConfig:
   batch_norm_momentum: float = 0.99
   splat_sigma: float = DEFAULT_SIGMA
   splat_radius: int = DEFAULT_RADIUS
+  draw_spacing: float = 0.0
   stop_gradient_between_blocks: bool = False
   precision: str = 'float32'
 
@@ -78,6 +81,9 @@ class NetworkConfig:
     if self.mask not in masks.KINDS:
       raise ValueError(f'mask={self.mask!r}; use one of '
                        f'{", ".join(masks.KINDS)}.')
+    if not self.draw_spacing >= 0:
+      raise ValueError(f'draw_spacing={self.draw_spacing}; use 0 for all vertices, '
+                       'or a number of pixels.')
     if self.precision not in PRECISIONS:
       raise ValueError(f'precision={self.precision!r}; use one of '
                        f'{", ".join(PRECISIONS)}.')
@@ -114,6 +120,9 @@ class NetworkGeometry:
   Attributes:
     drawn: the face model on the vertices that are drawn.
     mask: (Q_drawn,) a of Eq. (11).
+    small_drawn: the face model on fewer vertices, for the small drawings of blocks
+      2..; None = they take `drawn` again.
+    small_mask: a on these vertices, or None.
     initial: P^0 in crop pixels; a constant of the crop (BUILD_NOTES.md D-06).
     scales: (8 + N_I + N_E,) the natural scale of every parameter: the network's
       raw update is multiplied by it, and Eq. (6)'s residual divided by it.
@@ -121,6 +130,8 @@ class NetworkGeometry:
 
   drawn: MorphableModel
   mask: Array
+  small_drawn: MorphableModel | None
+  small_mask: Array | None
   initial: FaceParams
   scales: Array
 
@@ -140,10 +151,18 @@ def network_geometry(model: MorphableModel,
   drawn = np.asarray(masks.drawn_vertices(model))
   initial = boxes.initial_params(model, config.crop_size)
   # Schemes and regions index the whole model; the drawing needs neither.
-  part = morphable_model.restrict(model, drawn).replace(
+  part = lambda ids: morphable_model.restrict(model, ids).replace(
       landmark_schemes={}, regions={}, triangles=np.zeros((0, 3), np.int32))
-  return NetworkGeometry(drawn=part, mask=mask[drawn], initial=initial,
-                         scales=param_scales(model, initial, config.crop_size))
+  small_drawn = small_mask = None
+  if config.draw_spacing:
+    pixels_per_unit = (np.linalg.norm(np.asarray(initial.camera)[0, :3])
+                       / config.stem_pool)
+    few = masks.thin_out(model, drawn, config.draw_spacing / pixels_per_unit)
+    small_drawn, small_mask = part(few), mask[few]
+  return NetworkGeometry(
+      drawn=part(drawn), mask=mask[drawn], small_drawn=small_drawn,
+      small_mask=small_mask, initial=initial,
+      scales=param_scales(model, initial, config.crop_size))
 
 
 # Typical distance of (m4, m8) from P^0's, in crop sides: +-10 % box jitter and
@@ -307,8 +326,7 @@ class PifaNetwork(nn.Module):
       inputs = self._block_inputs(index, image if index == 0 else small_image,
                                   features)
       if cfg.visualization:
-        side = size if index == 0 else cfg.feature_size
-        drawing = self._draw(vector, geometry, side)
+        drawing = self._draw(vector, geometry, small=index > 0)
         drawings.append(drawing)
         inputs.append(drawing[..., None])
       features, update = VisualizationBlock(
@@ -332,15 +350,19 @@ class PifaNetwork(nn.Module):
       inputs.append(features)
     return inputs
 
-  def _draw(self, vector, geometry, side):
+  def _draw(self, vector, geometry, small):
     cfg = self.config
+    side = cfg.feature_size if small else cfg.crop_size
     factor = side / cfg.crop_size
+    few = small and geometry.small_drawn is not None
+    model, mask = ((geometry.small_drawn, geometry.small_mask) if few else
+                   (geometry.drawn, geometry.mask))
 
     def one_face(vector):
-      face = unflatten_params(vector, geometry.drawn.num_identity)
+      face = unflatten_params(vector, model.num_identity)
       face = face.replace(camera=boxes.scale_camera(face.camera, factor))
       return visualize(
-          geometry.drawn, face, image_size=side, mask=geometry.mask,
+          model, face, image_size=side, mask=mask,
           sigma=cfg.splat_sigma, radius=cfg.splat_radius)
 
     return jax.vmap(one_face)(vector)

@@ -410,6 +410,23 @@ def replicate(tree: Any, devices: list[jax.Device]) -> Any:
                                             PartitionSpec()))
 
 
+def distribute(tree: Any, devices: list[jax.Device]) -> Any:
+  """Puts every device's share of a batch on that device; returns at once.
+
+  Args:
+    tree: leaves (D, B / D, ...) of `split_over`.
+    devices: those of `parallel`.
+
+  Returns:
+    The same tree, of JAX arrays.
+  """
+  return jax.device_put(tree, _by_device(devices))
+
+
+def _by_device(devices):
+  return NamedSharding(Mesh(devices, (AXIS,)), PartitionSpec(AXIS))
+
+
 def make_gather(dataset: CropRows, devices: list[jax.Device]
                 ) -> Callable[[Array], CropRows]:
   """Keeps a whole data set on every device, and takes batches out of it there.
@@ -428,7 +445,7 @@ def make_gather(dataset: CropRows, devices: list[jax.Device]
   dataset = replicate(dataset, devices)
   take = jax.jit(
       lambda dataset, ids: jax.tree.map(lambda column: column[ids], dataset),
-      out_shardings=NamedSharding(Mesh(devices, (AXIS,)), PartitionSpec(AXIS)))
+      out_shardings=_by_device(devices))
   return lambda ids: take(dataset, ids)
 
 

@@ -7,6 +7,7 @@ from absl.testing import absltest
 from absl.testing import flagsaver
 
 from experiments import config
+from experiments import program  # defines --seed
 from pifa_jax import network, optimizer, training
 
 
@@ -44,6 +45,11 @@ class RunConfigTest(absltest.TestCase):
       self.assertEqual(self.from_flags().optimizer.learning_rate, 0.25)
     with flagsaver.flagsaver(preset='paper', optimizer_preset='paper'):
       self.assertEqual(self.from_flags().optimizer, optimizer.PRESETS['paper'])
+
+  def test_a_configuration_of_before_a_field_existed(self):
+    old = _config().to_json()
+    del old['network']['precision'], old['network']['draw_spacing']
+    self.assertEqual(config.RunConfig.from_json(old), _config())
 
   def from_flags(self):
     if not flags.FLAGS.is_parsed():

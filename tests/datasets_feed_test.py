@@ -1,6 +1,9 @@
 """Which samples a step sees."""
 
+import types
+
 from absl.testing import absltest
+import jax
 import numpy as np
 
 from pifa_jax.datasets import feed
@@ -37,6 +40,49 @@ class PaddedBatchesTest(absltest.TestCase):
     self.assertEqual([len(ids) for ids, _ in batches], [4, 4, 4])
     real = np.concatenate([ids[weight > 0] for ids, weight in batches])
     np.testing.assert_array_equal(real, np.arange(10))
+
+
+class _Packed(types.SimpleNamespace):
+  """As much of a packed set as a source reads."""
+
+  def __len__(self):
+    return len(self.images)
+
+
+class SourceTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.normal(size=(12,) + shape).astype(np.float32)
+    self.packed = _Packed(
+        images=rng.integers(0, 255, (12, 6, 6, 3), dtype=np.uint8),
+        landmarks=draw(5, 2), visible=rng.random((12, 5)) < 0.5, params=draw(20),
+        boxes=draw(4))
+
+  def test_the_same_rows_from_the_devices_and_from_the_map(self):
+    ids = np.array([[3, 0], [11, 7], [5, 5], [1, 2]], np.int32)
+    devices = jax.local_devices()[:4]
+    got = [feed.make_source(self.packed, devices, on_device=choice)(ids)
+           for choice in (True, False)]
+    want = feed.rows(self.packed, ids.reshape(-1))
+    for source in got:
+      jax.tree.map(lambda a, b: np.testing.assert_array_equal(
+          a, b.reshape((4, 2) + b.shape[1:])), source, want)
+      # Every device holds its own share.
+      self.assertEqual({shard.data.shape[:2]
+                        for shard in source.image.addressable_shards}, {(1, 2)})
+    jax.tree.map(lambda a, b: self.assertEqual(a.dtype, b.dtype), *got)
+
+  def test_up_to_an_eighth_of_the_memory(self):
+    size = feed.num_bytes(self.packed)
+    self.assertEqual(size, 12 * (6 * 6 * 3 + 4 * (10 + 20 + 4 + 1) + 5))
+    device = lambda limit: types.SimpleNamespace(
+        memory_stats=lambda: limit and {'bytes_limit': limit})
+    self.assertTrue(feed.fits(self.packed, device(8 * size)))
+    self.assertFalse(feed.fits(self.packed, device(8 * size - 1)))
+    # A device that tells no limit: the host's memory.
+    self.assertTrue(feed.fits(self.packed, device(None)))
 
 
 if __name__ == '__main__':

@@ -58,5 +58,21 @@ class VertexMaskTest(absltest.TestCase):
       masks.vertex_mask(self.model.replace(landmark_schemes={}), 'nose')
 
 
+class ThinOutTest(absltest.TestCase):
+
+  def test_one_vertex_of_every_cube(self):
+    model = load_face_model()
+    drawn = np.asarray(masks.drawn_vertices(model))
+    np.testing.assert_array_equal(masks.thin_out(model, drawn, 0), drawn)
+    few = masks.thin_out(model, drawn, 10.0)
+    self.assertLess(len(few), len(drawn))
+    self.assertTrue((np.diff(few) > 0).all())  # in the order of `drawn`
+    self.assertTrue(np.isin(few, drawn).all())
+    # No vertex lies further than a cube's diagonal from one that was kept.
+    at = np.asarray(model.mean_shape)
+    gap = np.linalg.norm(at[drawn][:, None] - at[few][None], axis=-1).min(axis=1)
+    self.assertLess(gap.max(), 10 * np.sqrt(3))
+
+
 if __name__ == '__main__':
   absltest.main()

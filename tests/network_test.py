@@ -107,6 +107,8 @@ class VariantTest(parameterized.TestCase):
         ({'inputs': 'VVV'}, 'use one of IFV, FV, IV'),
         ({'mask': 'x'}, 'use one of nose, five, none'),
         ({'crop_size': 25}, 'not a multiple of stem_pool=2'),
+        ({'precision': 'half'}, 'use one of float32, bfloat16'),
+        ({'draw_spacing': -1.0}, 'use 0 for all vertices'),
         ({'kernels': (3,)}, '4 channels but 1 kernel')):
       with self.assertRaisesRegex(ValueError, text):
         dataclasses.replace(_SMALL, **change)
@@ -119,6 +121,27 @@ class VariantTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'has 20 parameters but the network '
                                             'was made for 99'):
       other.apply(variables, image, geometry)
+
+
+class DrawnVerticesTest(absltest.TestCase):
+
+  def test_later_blocks_draw_fewer_vertices(self):
+    # Blocks that add nothing draw the same face again, if from other vertices.
+    net, geometry, variables, image = _apply(_SMALL)
+    still = jax.tree_util.tree_map_with_path(
+        lambda path, x: 0 * x if path[-2].key == 'fc2' else x, variables['params'])
+    config = dataclasses.replace(_SMALL, draw_spacing=1.0)
+    few = network.network_geometry(_TOY, config)
+    self.assertLess(few.small_drawn.num_vertices, geometry.drawn.num_vertices)
+    draw = jax.jit(lambda geometry: net.apply(
+        {**variables, 'params': still}, image, geometry)['visualization'])
+    full, thin = draw(geometry), draw(few)
+    np.testing.assert_array_equal(full[0], thin[0])
+    # No pixel is drawn that was not, and hardly one is lost.
+    self.assertFalse(np.any((np.asarray(thin[1]) != 0) & (np.asarray(full[1]) == 0)))
+    self.assertGreater(np.mean(thin[1] != 0), 0.98 * np.mean(full[1] != 0))
+    self.assertLess(float(jnp.sqrt(jnp.mean((thin[1] - full[1])**2))),
+                    0.2 * float(jnp.sqrt(jnp.mean(full[1]**2))))
 
 
 class UpdateTest(absltest.TestCase):

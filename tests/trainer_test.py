@@ -33,7 +33,7 @@ def _command(workdir, *more, steps=16):
 def _environment():
   # One device: what a user's machine has.
   environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
-  environment['JAX_COMPILATION_CACHE_DIR'] = os.path.join(_CACHE, 'compiled')
+  environment.pop('JAX_COMPILATION_CACHE_DIR', None)
   return environment
 
 
@@ -62,6 +62,8 @@ class ResumeTest(absltest.TestCase):
     self.assertEqual(done.returncode, 0, done.stderr)
     self.assertIn('fresh', done.stdout)
     self.assertIn('NME (%)', done.stdout)
+    self.assertRegex(done.stderr, r'Training set of \d+ MB on the device; float32')
+    self.assertRegex(done.stderr, r'compiled the step in [\d.]+ s\n')
     reference = _final(whole)
     self.assertEqual(reference[0], 16)
     lines = [json.loads(line) for line in reference[2].splitlines()]
@@ -84,8 +86,10 @@ class ResumeTest(absltest.TestCase):
         process.send_signal(number)
         process.communicate(timeout=120)
         self.assertEqual(process.returncode, code)
-        again = _run(cut)
+        # Streamed or not: the same run.
+        again = _run(cut, f'--data_on_device={"no" if name == "term" else "auto"}')
         self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertIn('s, from the cache', again.stderr)
         self.assertRegex(again.stdout, r'resumed at step \d+')
         self.assertEqual(_final(cut), reference)
 
@@ -171,8 +175,12 @@ class ErrorTest(absltest.TestCase):
     self.assertIn('num_steps', said)
     said = self._fails('workdir=x', code=2)
     self.assertIn('flags begin with "--"', said)
-    said = self._fails(work, '--face_model=nobody')
+    # A cache that cannot be is a warning; the first error is about the face model.
+    with tempfile.NamedTemporaryFile() as file:
+      said = self._fails(work, '--face_model=nobody',
+                         f'--cache_dir={file.name}/cache')
     self.assertIn("No face model 'nobody'", said)
+    self.assertIn('Warning: compiled programs cannot be kept in', said)
 
 
 if __name__ == '__main__':

@@ -136,6 +136,5 @@ def make_source(packed, devices: list[jax.Device], *,
   """
   if on_device:
     return training.make_gather(whole_set(packed), devices)
-  return lambda ids: jax.tree.map(
-      lambda column: column.reshape(ids.shape + column.shape[1:]),
-      rows(packed, ids.reshape(-1)))
+  return lambda ids: training.distribute(
+      training.split_over(rows(packed, ids.reshape(-1)), len(devices)), devices)
