@@ -326,7 +326,11 @@ class PifaNetwork(nn.Module):
       inputs = self._block_inputs(index, image if index == 0 else small_image,
                                   features)
       if cfg.visualization:
-        drawing = self._draw(vector, geometry, small=index > 0)
+        # Unless it was given, P^0 is the same face in every crop: drawn once.
+        same = index == 0 and initial is None
+        drawing = self._draw(vector[:1] if same else vector, geometry,
+                             small=index > 0)
+        drawing = jnp.broadcast_to(drawing, (batch,) + drawing.shape[1:])
         drawings.append(drawing)
         inputs.append(drawing[..., None])
       features, update = VisualizationBlock(

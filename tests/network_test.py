@@ -158,6 +158,16 @@ class UpdateTest(absltest.TestCase):
         rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(out['inputs'][1:], out['params'][:-1])
 
+  def test_the_same_with_p0_given(self):
+    # Without it, the first drawing is made once for all faces.
+    net, geometry, variables, image = _apply(_SMALL)
+    apply = jax.jit(lambda initial: net.apply(variables, image, geometry,
+                                              initial=initial))
+    given = jax.tree.map(lambda x: jnp.stack([x, x]), geometry.initial)
+    # float32 rounding of one product against a batch's.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+                 apply(None), apply(given))
+
   def test_gradient_flows_through_the_drawing(self):
     # With F cut off ({I, V}), the last block hears of block 1 through P and V alone.
     config = dataclasses.replace(_SMALL, inputs='IV', dropout=0.0)
