@@ -187,9 +187,12 @@ def _train(run, workdir, config, data, test, devices):
                 None if nme is None else {'nme': nme})
 
   from_cache = []
-  jax.monitoring.register_event_listener(
-      lambda name, **unused: from_cache.append(name) if name.endswith(
-          'compilation_cache/cache_hits') else None)
+
+  def listen(event, **unused):
+    if event.endswith('compilation_cache/cache_hits'):
+      from_cache.append(event)
+
+  jax.monitoring.register_event_listener(listen)
   code = program.EXIT_OK
   while step < config.num_steps and code == program.EXIT_OK:
     ids = training.split_over(data.train_ids[feed.sample_ids(
@@ -200,6 +203,7 @@ def _train(run, workdir, config, data, test, devices):
     if step == first_step:  # the call returns once the step is compiled
       _say(f'compiled the step in {time.monotonic() - started:.1f} s'
            + (', from the cache' if from_cache else ''))
+      jax.monitoring.unregister_event_listener(listen)
     step += 1
     last = step == config.num_steps
     if step % f.log_every == 0 or last or step == first_step + 1:
