@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 
+from experiments import program  # defines --seed  pylint: disable=unused-import
 from pifa_jax import losses, masks, network, optimizer
 from pifa_jax.network import NetworkConfig
 from pifa_jax.optimizer import OptimizerConfig

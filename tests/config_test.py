@@ -7,7 +7,6 @@ from absl.testing import absltest
 from absl.testing import flagsaver
 
 from experiments import config
-from experiments import program  # defines --seed
 from pifa_jax import network, optimizer, training
 
 
