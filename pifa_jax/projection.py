@@ -71,11 +71,23 @@ def depth(camera: Array, points: Array) -> jax.Array:
   Returns:
     (...) depth in pixels.
   """
+  return points @ depth_axis(camera)
+
+
+def depth_axis(camera: Array) -> jax.Array:
+  """The direction that `depth` measures along, (m1 x m2) / sqrt(|m1||m2|).
+
+  Args:
+    camera: (2, 4) M.
+
+  Returns:
+    (3,) pixels per model unit.
+  """
   m1, m2 = camera[0, :3], camera[1, :3]
   squared = jnp.sum(m1**2) * jnp.sum(m2**2)
   scale = jnp.where(squared > _TINY,
                     jnp.where(squared > _TINY, squared, 1.0)**0.25, 0.0)
-  return points @ (viewing_direction(camera) * scale)
+  return viewing_direction(camera) * scale
 
 
 def frontability(camera: Array, normals: Array) -> jax.Array:

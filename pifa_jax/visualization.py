@@ -4,7 +4,13 @@
 equations. Both are differentiable with respect to every entry of P. What is
 discrete (pruning, which vertex wins a cell, which cells a window covers) carries
 no gradient: the gradient is the almost-everywhere one (BUILD_NOTES.md D-08).
+
+All vertices are looked at once, to find which of them fills each cell; everything
+after, forward and backward, touches these winners alone. The adjoint of the window
+average is written out, so the layer has reverse mode only: `jax.jvp` raises.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -42,10 +48,67 @@ def visualize(model: MorphableModel, face_params: FaceParams, *,
   Raises:
     ValueError: for an unknown mask, or a size or radius that is not positive.
   """
-  positions, depth, front, values = _vertices_to_draw(model, face_params, mask)
-  counts = (front > 0) & _is_drawn(model)
-  return splat(positions, depth, values, counts, image_size=image_size,
-               sigma=sigma, radius=radius)
+  _check_drawing(image_size, sigma, radius)
+  if isinstance(mask, str):
+    mask = masks.vertex_mask(model, mask)
+  camera = jnp.asarray(face_params.camera)
+  vertices = morphable_model.shape(model, face_params)
+  winner = _nearest(*jax.lax.stop_gradient((camera, vertices)),
+                    jnp.asarray(model.mean_normals), _is_drawn(model), image_size)
+  x, y = _along(camera[:, :3], _rows(vertices, winner)) + camera[:, 3:]
+  front = projection.frontability(camera, _rows(model.mean_normals, winner))
+  value = front * _rows(jnp.asarray(mask)[:, None], winner)[:, 0]
+  return _average(x, y, value, winner, image_size, sigma, radius)
+
+
+def _check_drawing(image_size, sigma, radius):
+  if image_size < 1 or radius < 0 or not sigma > 0:
+    raise ValueError(
+        f'image_size={image_size}, sigma={sigma}, radius={radius}: the drawing '
+        'needs image_size >= 1, sigma > 0 and radius >= 0.')
+
+
+def _along(directions, points):
+  """(Q, 3) points along (R, 3) directions: (R, Q), as sums that fuse.
+
+  A matrix product of depth three stands alone in the compiled program: written so,
+  all vertices take nine times longer on a CPU (BUILD_NOTES.md D-41).
+  """
+  return jnp.stack([points[:, 0] * d[0] + points[:, 1] * d[1] + points[:, 2] * d[2]
+                    for d in directions])
+
+
+def _nearest(camera, vertices, normals, drawn, image_size):
+  """The winner of every cell (Fig. 5), from M and all vertices."""
+  u, v, depth = _along(
+      jnp.concatenate([camera[:, :3], projection.depth_axis(camera)[None]]),
+      vertices)
+  facing = _along(projection.viewing_direction(camera)[None], normals)[0] < 0
+  cell = _cell_number(u + camera[0, 3], v + camera[1, 3], facing & drawn,
+                      image_size)
+  return winners(cell, depth, image_size)
+
+
+@jax.custom_vjp
+def _rows(table, winner):
+  """The winners' rows of a (Q, n) table, (C, n); row 0 for an empty cell."""
+  return jnp.asarray(table).at[jnp.maximum(winner, 0)].get(
+      mode='promise_in_bounds')
+
+
+def _rows_fwd(table, winner):
+  return _rows(table, winner), (winner, table[:, :0])
+
+
+def _rows_bwd(saved, bar):
+  winner, table = saved
+  # A vertex wins one cell at most: rows are set, not added. Empty cells have none.
+  row = jnp.where(winner >= 0, winner, table.shape[0])
+  return jnp.zeros((table.shape[0], bar.shape[1]), bar.dtype).at[row].set(
+      bar, mode='drop', unique_indices=True), None
+
+
+_rows.defvjp(_rows_fwd, _rows_bwd)
 
 
 def _vertices_to_draw(model, face_params, mask):
@@ -88,22 +151,23 @@ def splat(positions: Array, depth: Array, values: Array, counts: Array, *,
   Raises:
     ValueError: if image_size, sigma or radius is out of range.
   """
-  if image_size < 1 or radius < 0 or not sigma > 0:
-    raise ValueError(
-        f'image_size={image_size}, sigma={sigma}, radius={radius}: the drawing '
-        'needs image_size >= 1, sigma > 0 and radius >= 0.')
-  cell = cells(positions, counts, image_size)
-  winner = winners(cell, depth, image_size)
-  occupied = (winner >= 0).reshape(image_size, image_size)
-  at = jnp.maximum(winner, 0)
+  _check_drawing(image_size, sigma, radius)
+  winner = winners(cells(positions, counts, image_size), depth, image_size)
   # One gather of the three numbers that the window needs of a winner.
-  gathered = jnp.concatenate([positions, values[:, None]], axis=1).at[at].get(
-      mode='promise_in_bounds').reshape(image_size, image_size, 3)
+  x, y, value = _rows(
+      jnp.concatenate([positions, values[:, None]], axis=1), winner).T
+  return _average(x, y, value, winner, image_size, sigma, radius)
+
+
+def _average(x, y, value, winner, image_size, sigma, radius):
+  """Eqs. (9)-(10) from the winners' positions and values, (C,) each."""
+  occupied = winner >= 0
   # A cell without a winner must not reach the exponentials, not even times
   # zero: its position could be infinite.
-  gathered = jnp.where(occupied[..., None], gathered, 0.0)
-  return _window_average(gathered[..., 0], gathered[..., 1], gathered[..., 2],
-                         occupied, sigma, radius)
+  x, y, value = (jnp.where(occupied, plane, 0.0).reshape(image_size, image_size)
+                 for plane in (x, y, value))
+  return _window_average(x, y, value, occupied.reshape(image_size, image_size),
+                         sigma, radius)
 
 
 def cells(positions: Array, counts: Array, image_size: int) -> jax.Array:
@@ -118,13 +182,17 @@ def cells(positions: Array, counts: Array, image_size: int) -> jax.Array:
     (Q,) int32 row-major cell number; image_size^2 for a vertex that does not
     count, lies outside, or is not finite.
   """
-  positions = jax.lax.stop_gradient(positions)
+  return _cell_number(*jax.lax.stop_gradient(positions).T, counts, image_size)
+
+
+def _cell_number(u, v, counts, image_size):
   # Compared as floats: a huge or non-finite float has no int32 of its own.
-  inside = jnp.all((positions >= -0.5) & (positions < image_size - 0.5), axis=1)
-  pixel = jnp.floor(jnp.where(inside[:, None], positions, 0.0) + 0.5)
-  pixel = jnp.minimum(pixel.astype(jnp.int32), image_size - 1)
-  number = pixel[:, 1] * image_size + pixel[:, 0]
-  return jnp.where(inside & counts, number, image_size * image_size)
+  low, high = -0.5, image_size - 0.5
+  inside = counts & (u >= low) & (u < high) & (v >= low) & (v < high)
+  pixel = lambda x: jnp.minimum(
+      jnp.floor(jnp.where(inside, x, 0.0) + 0.5).astype(jnp.int32), image_size - 1)
+  return jnp.where(inside, pixel(v) * image_size + pixel(u),
+                   image_size * image_size)
 
 
 def winners(cell: Array, depth: Array, image_size: int) -> jax.Array:
@@ -147,46 +215,111 @@ def _winners(cell, order, num_cells):
   """Winners from integers alone, so that no gradient is asked for inside.
 
   Depth and vertex index share one 64-bit key, so a single scatter-min decides
-  both, exactly. Under `vmap` the faces are scattered one after the other: a
-  batched scatter is 1.4-2.5 times slower on a CPU (BUILD_NOTES.md D-09).
+  both, exactly (BUILD_NOTES.md D-09).
   """
 
-  @jax.custom_batching.custom_vmap
   def scatter(cell, order):
     index = jnp.arange(cell.shape[0], dtype=jnp.int32)
     return depth_keys.winning_index(depth_keys.scatter_nearest(
         depth_keys.empty(num_cells), cell, order, index))
 
-  @scatter.def_vmap
-  def _(axis_size, in_batched, cell, order):
-    cell, order = (
-        x if batched else jnp.broadcast_to(x, (axis_size,) + x.shape)
-        for x, batched in zip((cell, order), in_batched))
-    return jax.lax.map(lambda x: scatter(*x), (cell, order)), True
-
-  return scatter(cell, order)
+  return _one_face_after_the_other(scatter)(cell, order)
 
 
+def _one_face_after_the_other(function):
+  """On a CPU, `vmap` becomes a loop over the faces: their planes stay in cache.
+
+  Accelerators take all faces at once.
+  """
+  function = jax.custom_batching.custom_vmap(function)
+
+  @function.def_vmap
+  def _(axis_size, in_batched, *args):
+    args = [x if batched else jnp.broadcast_to(x, (axis_size,) + x.shape)
+            for x, batched in zip(args, in_batched)]
+    return jax.lax.platform_dependent(
+        *args, cpu=lambda *args: jax.lax.map(lambda face: function.fun(*face), args),
+        default=jax.vmap(function.fun)), True
+
+  return function
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _window_average(x, y, value, occupied, sigma, radius):
   """Eqs. (9)-(10) on the planes of winners, as shifted sums."""
+  return _window_average_fwd(x, y, value, occupied, sigma, radius)[0]
+
+
+def _window_average_fwd(x, y, value, occupied, sigma, radius):
   size = x.shape[0]
   pad = lambda plane: jnp.pad(plane, radius)
-  # Offsets within the cell are small numbers: no cancellation in u - x.
-  grid = jnp.arange(size, dtype=x.dtype)
-  dx, dy = pad(x - grid[None, :]), pad(y - grid[:, None])
-  value, occupied = pad(value), pad(occupied)
+  dx, dy = _within_cell(x, y)
+  padded_dx, padded_dy = pad(dx), pad(dy)
+  padded_value, padded_occupied = pad(value), pad(occupied)
   numerator = denominator = jnp.zeros((size, size), x.dtype)
+  for row, column, window in _windows(size, radius):
+    squared = (padded_dx[window] + column)**2 + (padded_dy[window] + row)**2
+    weight = jnp.where(padded_occupied[window],
+                       jnp.exp(-squared / (2 * sigma**2)), 0.0)
+    numerator += weight * padded_value[window]
+    denominator += weight
+  filled = denominator > 0
+  average = jnp.where(
+      filled, numerator / jnp.where(filled, denominator, 1.0), 0.0)
+  return average, (dx, dy, value, occupied, average, denominator)
+
+
+def _window_average_bwd(sigma, radius, saved, bar):
+  """The adjoint: every cell looks at the pixels whose window it is in.
+
+  With t = bar / Z: the bar of the value is sum w t, that of x is
+  sum w (u - x) (value t - V t) / sigma^2, of y alike.
+  """
+  dx, dy, value, occupied, average, denominator = saved
+  filled = denominator > 0
+  shared = jnp.where(filled, bar / jnp.where(filled, denominator, 1.0), 0.0)
+
+  def adjoint(dx, dy, value, occupied, shared, average):
+    size = dx.shape[0]
+    dx, dy = jnp.where(occupied, dx, 0.0), jnp.where(occupied, dy, 0.0)
+    of_pixel = jnp.pad(shared, radius)
+    of_average = jnp.pad(shared * average, radius)
+    # w is a product of one factor a column and one a row of the window, and both
+    # depend on this cell alone.
+    offsets = range(-radius, radius + 1)
+    across = {i: jnp.exp(-(i - dx)**2 / (2 * sigma**2)) for i in offsets}
+    down = {i: jnp.exp(-(i - dy)**2 / (2 * sigma**2)) for i in offsets}
+    # The three sums are one array: XLA compiles three results that share their
+    # terms to a pass over memory a term (BUILD_NOTES.md D-42).
+    in_x, in_y, in_value = jnp.eye(3, dtype=dx.dtype)[:, :, None, None]
+    own = in_value + (1 - in_value) * value
+    total = jnp.zeros((3, size, size), dx.dtype)
+    for row, column, window in _windows(size, radius):
+      term = own * of_pixel[window] - (1 - in_value) * of_average[window]
+      offset = in_value + in_x * (column - dx) + in_y * (row - dy)
+      total += across[column] * down[row] * term * offset
+    scale = in_value + (1 - in_value) / sigma**2
+    return jnp.where(occupied, total * scale, 0.0)
+
+  return (*_one_face_after_the_other(adjoint)(
+      dx, dy, value, occupied, shared, average), None)
+
+
+_window_average.defvjp(_window_average_fwd, _window_average_bwd)
+
+
+def _within_cell(x, y):
+  """Positions as offsets from their cells: no cancellation in u - x."""
+  grid = jnp.arange(x.shape[0], dtype=x.dtype)
+  return x - grid[None, :], y - grid[:, None]
+
+
+def _windows(size, radius):
+  """(row, column, slices of a padded plane) of every offset of D(u, v)."""
   for row in range(-radius, radius + 1):
     for column in range(-radius, radius + 1):
-      window = (slice(radius + row, radius + row + size),
-                slice(radius + column, radius + column + size))
-      squared = (dx[window] + column)**2 + (dy[window] + row)**2
-      weight = jnp.where(occupied[window],
-                         jnp.exp(-squared / (2 * sigma**2)), 0.0)
-      numerator += weight * value[window]
-      denominator += weight
-  filled = denominator > 0
-  return jnp.where(filled, numerator / jnp.where(filled, denominator, 1.0), 0.0)
+      yield row, column, (slice(radius + row, radius + row + size),
+                          slice(radius + column, radius + column + size))
 
 
 def visualize_dense(model: MorphableModel, face_params: FaceParams, *,
