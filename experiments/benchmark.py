@@ -27,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import benchmark_peers
-from experiments import config as _config  # pylint: disable=unused-import
-from experiments import data_flags as _data_flags  # pylint: disable=unused-import
+from experiments import config as config_lib
+from experiments import data_flags  # defines --face_model pylint: disable=unused-import
 from experiments import program
 from pifa_jax import boxes, masks, morphable_model, network, optimizer, projection
 from pifa_jax import training, visualization
@@ -241,6 +241,10 @@ class _Bench:
 
   def __init__(self, devices, f):
     self._devices, self._f = devices, f
+    # What --preset, --num_blocks, --optimizer_preset and the like ask for.
+    self._config = config_lib.from_flags(
+        dataset='', landmark_scheme='ibug68', face_model=f.face_model,
+        face_model_hash='', data_hash='', rotation_translation_ratio=1.0)
     self.ceilings = self._make_ceilings()
 
   def _make_ceilings(self):
@@ -424,7 +428,7 @@ class _Bench:
   def _network(self, axis_name=None):
     f = self._f
     model = load_face_model(f.face_model)
-    config = network.PRESETS[f.preset]
+    config = self._config.network
     geometry = jax.device_put(network.network_geometry(model, config))
     net = network.PifaNetwork(config, model.num_params, axis_name=axis_name)
     landmark_model = jax.device_put(projection.landmark_model(model, 'ibug68'))
@@ -452,14 +456,13 @@ class _Bench:
     """
     f = self._f
     net, geometry, landmark_model, variables = self._network(training.AXIS)
-    solver = optimizer.make_optimizer(optimizer.PRESETS[f.optimizer_preset], 10**6)
+    solver = optimizer.make_optimizer(self._config.optimizer, f.num_steps)
     weights = sum(x.nbytes for x in jax.tree.leaves(variables['params']))
-    data = packed_faces(landmark_model, net.config.crop_size, f.seed)
+    data = packed_faces(landmark_model, f.seed)
     for batch in batch_sizes:
       step = training.parallel(functools.partial(
-          training.train_step, network=net, optimizer=solver,
-          loss=training.LossConfig(), augment=training.AugmentConfig(), seed=f.seed),
-                               self._devices)
+          training.train_step, network=net, optimizer=solver, loss=self._config.loss,
+          augment=self._config.augment, seed=f.seed), self._devices)
       ids = np.arange(batch) % _CROPS
       inputs = jax.device_put(training.split_over(
           (feed.rows(data, ids), ids.astype(np.int32)), len(self._devices)))
@@ -485,11 +488,11 @@ class _Bench:
     """
     f = self._f
     landmark_model = projection.landmark_model(load_face_model(f.face_model), 'ibug68')
-    size = network.PRESETS[f.preset].crop_size
-    data = packed_faces(landmark_model, size, f.seed)
+    size = self._config.network.crop_size
+    data = packed_faces(landmark_model, f.seed)
     make = jax.jit(lambda rows, keys: training.make_batch(
         rows, size, landmark_model.num_identity, keys=keys,
-        augment=training.AugmentConfig()))
+        augment=self._config.augment))
     for batch in batch_sizes:
       ids = np.arange(batch) % _CROPS
       keys = training.sample_keys(f.seed, 0, ids)
@@ -501,7 +504,7 @@ class _Bench:
     """End to end: packed crops to P to landmarks and visibility on the host."""
     f = self._f
     net, geometry, landmark_model, variables = self._network()
-    data = packed_faces(landmark_model, net.config.crop_size, f.seed)
+    data = packed_faces(landmark_model, f.seed)
 
     def evaluate(variables, rows, geometry, landmark_model):
       out = training.evaluate_rows(variables, rows, geometry, landmark_model,
@@ -595,22 +598,19 @@ def posed_faces(model: MorphableModel, batch: int, image_size: int,
                     expression=draw(model.expression_stddev))
 
 
-def packed_faces(landmark_model: MorphableModel, crop_size: int,
+def packed_faces(landmark_model: MorphableModel,
                  seed: int) -> types.SimpleNamespace:
   """What `feed.rows` reads of a packed data set: noise with P^0's landmarks.
 
   Args:
     landmark_model: `projection.landmark_model` of the scheme.
-    crop_size: of the network, for P^0.
     seed: of the noise.
 
   Returns:
     The arrays of `packed.PackedCrops` that training reads.
   """
-  del crop_size
   side = packed.IMAGE_SIZE
-  face = boxes.initial_params(
-      landmark_model, round(side / packed.MARGIN))
+  face = boxes.initial_params(landmark_model, round(side / packed.MARGIN))
   points = np.asarray(projection.project(face.camera, landmark_model.mean_shape))
   edge = side * (1 - 1 / packed.MARGIN) / 2
   repeat = lambda row: np.repeat(np.asarray(row)[None], _CROPS, axis=0)
