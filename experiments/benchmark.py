@@ -532,6 +532,11 @@ def drawn_part(model: MorphableModel) -> MorphableModel:
   return part.replace(regions={})
 
 
+@functools.cache
+def _finest():
+  return drawn_part(load_face_model('builtin-2'))
+
+
 def dense_model(num_vertices: int) -> MorphableModel:
   """A face model of any number of vertices, all of them drawn.
 
@@ -544,7 +549,7 @@ def dense_model(num_vertices: int) -> MorphableModel:
   Returns:
     The model; it has no triangles.
   """
-  model = drawn_part(load_face_model('builtin-2'))
+  model = _finest()
   eyes = model.landmark_schemes['ibug68']
   have = model.num_vertices
   if num_vertices <= have:

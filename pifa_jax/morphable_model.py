@@ -18,7 +18,7 @@ def shape(model: MorphableModel, face_params: FaceParams) -> jax.Array:
   Eq. (1): S_p = S_0 + sum_k p^I_k S^I_k + sum_k p^E_k S^E_k. The sums are matrix
   products of the coefficients with the bases laid out (K, 3Q), forward and
   backward, and `vmap` turns them into one product for the whole batch
-  (BUILD_NOTES.md D-40). Reverse mode only: `jax.jvp` raises.
+  (BUILD_NOTES.md D-40). First derivatives in reverse mode only: others raise.
 
   Args:
     model: the 3DMM.

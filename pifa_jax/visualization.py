@@ -7,7 +7,8 @@ no gradient: the gradient is the almost-everywhere one (BUILD_NOTES.md D-08).
 
 All vertices are looked at once, to find which of them fills each cell; everything
 after, forward and backward, touches these winners alone. The adjoint of the window
-average is written out, so the layer has reverse mode only: `jax.jvp` raises.
+average is written out, so there are first derivatives in reverse mode only: `jax.jvp`
+and a gradient of the gradient raise.
 """
 
 import functools

@@ -1,5 +1,7 @@
 """Eqs. (8)-(10), Fig. 5: values, gradients, winners, hostile input."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
@@ -304,6 +306,83 @@ class HostileInputTest(parameterized.TestCase):
       visualization.visualize(_MODEL, _face(), image_size=0)
     with self.assertRaisesRegex(ValueError, "mask='nosey' is not a mask"):
       visualization.visualize(_MODEL, _face(), image_size=8, mask='nosey')
+
+
+class CostTest(absltest.TestCase):
+
+  def test_memory_grows_with_vertices_plus_pixels(self):
+    # What the compiled program needs beside arguments and results, as the compiler
+    # counts it, at the size of the paper's model. Nothing is computed.
+    count, bases, size, batch = 53215, 228, 114, 4
+    of = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    model = MorphableModel(
+        mean_shape=of(count, 3), identity_basis=of(199, count, 3),
+        identity_stddev=of(199), expression_basis=of(29, count, 3),
+        expression_stddev=of(29), triangles=np.zeros((0, 3), np.int32),
+        mean_normals=of(count, 3), nose_tip=np.int32(0), landmark_schemes={},
+        regions={})
+    faces = FaceParams(of(batch, 2, 4), of(batch, 199), of(batch, 29))
+
+    def draw(model, face, mask):
+      return jnp.sum(jnp.sin(visualization.visualize(
+          model, face, image_size=size, mask=mask, radius=2)))
+
+    for function, floats in ((draw, 10), (jax.value_and_grad(draw, argnums=1), 16)):
+      compiled = jax.jit(jax.vmap(function, in_axes=(None, 0, None))).lower(
+          model, faces, of(count)).compile()
+      temporary = compiled.memory_analysis().temp_size_in_bytes
+      # A tile of the basis beside it, whatever the batch.
+      tile = 4 * bases * 3 * 512
+      self.assertLess(temporary - tile, batch * floats * 4 * (count + size**2))
+
+  def test_a_large_batch_is_shaped_in_tiles_that_overlap(self):
+    # The last tile of 512 is moved back: 1,030 vertices are two tiles and six.
+    rng = np.random.default_rng(0)
+    array = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    model = _MODEL.replace(mean_shape=array(1030, 3),
+                           identity_basis=array(8, 1030, 3),
+                           expression_basis=array(4, 1030, 3))
+    faces = FaceParams(jnp.zeros((5, 2, 4)), array(5, 8), array(5, 4))
+    one = lambda face: morphable_model.shape(model, face)
+    loss = lambda face: jnp.sum(jnp.sin(one(face)))
+    by_loop = [jax.value_and_grad(loss)(jax.tree.map(lambda x: x[i], faces))
+               for i in range(5)]
+    values, grads = jax.jit(jax.vmap(jax.value_and_grad(loss)))(faces)
+    # float32 sums of 3,090 terms of size 1.
+    np.testing.assert_allclose(values, [value for value, _ in by_loop], atol=1e-3)
+    for i, (_, grad) in enumerate(by_loop):
+      np.testing.assert_allclose(grads.identity[i], grad.identity, atol=2e-3)
+      np.testing.assert_allclose(grads.expression[i], grad.expression, atol=2e-3)
+
+  def test_gradient_with_respect_to_the_model(self):
+    face = _face(20.0)
+    mask = masks.vertex_mask(_MODEL, 'nose')
+    weights = np.random.default_rng(1).normal(size=(_SIZE, _SIZE)).astype(np.float32)
+
+    def loss(draw, mean, identity_basis, expression_basis, mask):
+      model = _MODEL.replace(mean_shape=mean, identity_basis=identity_basis,
+                             expression_basis=expression_basis)
+      return jnp.sum(weights * draw(model, face, image_size=_SIZE, mask=mask))
+
+    inputs = (_MODEL.mean_shape, _MODEL.identity_basis, _MODEL.expression_basis, mask)
+    fast, slow = (jax.jit(jax.grad(functools.partial(loss, draw), argnums=range(4)))(
+        *inputs) for draw in (visualization.visualize, visualization.visualize_dense))
+    for a, b in zip(fast, slow):
+      self.assertGreater(float(jnp.max(jnp.abs(b))), 1e-3)
+      np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3 * float(jnp.abs(b).max()))
+
+  def test_other_derivatives_are_refused_not_wrong(self):
+    mask = masks.vertex_mask(_MODEL, 'nose')
+
+    def loss(vector):
+      return jnp.sum(jnp.sin(visualization.visualize(
+          _MODEL, unflatten_params(vector, 8), image_size=_SIZE, mask=mask)))
+
+    vector = flatten_params(_face(20.0))
+    with self.assertRaisesRegex(TypeError, 'forward-mode'):
+      jax.jvp(loss, (vector,), (vector,))
+    with self.assertRaisesRegex(ValueError, 'does not support reverse-mode'):
+      jax.grad(lambda vector: jnp.sum(jax.grad(loss)(vector)))(vector)
 
 
 class PropertyTest(absltest.TestCase):
