@@ -285,22 +285,23 @@ def _window_average_bwd(sigma, radius, saved, bar):
     dx, dy = jnp.where(occupied, dx, 0.0), jnp.where(occupied, dy, 0.0)
     of_pixel = jnp.pad(shared, radius)
     of_average = jnp.pad(shared * average, radius)
-    # w is a product of one factor a column and one a row of the window, and both
-    # depend on this cell alone.
-    offsets = range(-radius, radius + 1)
-    across = {i: jnp.exp(-(i - dx)**2 / (2 * sigma**2)) for i in offsets}
-    down = {i: jnp.exp(-(i - dy)**2 / (2 * sigma**2)) for i in offsets}
     # The three sums are one array: XLA compiles three results that share their
     # terms to a pass over memory a term (BUILD_NOTES.md D-42).
     in_x, in_y, in_value = jnp.eye(3, dtype=dx.dtype)[:, :, None, None]
-    own = in_value + (1 - in_value) * value
+    in_place = 1 - in_value
+    # w and the offsets are products of one factor a column and one a row of the
+    # window, and both depend on this cell alone.
+    offsets = range(-radius, radius + 1)
+    factor = lambda offset, here: jnp.exp(-offset**2 / (2 * sigma**2)) * (
+        1 - here + here * offset)
+    across = {i: factor(i - dx, in_x) for i in offsets}
+    down = {i: factor(i - dy, in_y) for i in offsets}
+    own = in_value + in_place * value
     total = jnp.zeros((3, size, size), dx.dtype)
     for row, column, window in _windows(size, radius):
-      term = own * of_pixel[window] - (1 - in_value) * of_average[window]
-      offset = in_value + in_x * (column - dx) + in_y * (row - dy)
-      total += across[column] * down[row] * term * offset
-    scale = in_value + (1 - in_value) / sigma**2
-    return jnp.where(occupied, total * scale, 0.0)
+      total += across[column] * down[row] * (
+          own * of_pixel[window] - in_place * of_average[window])
+    return jnp.where(occupied, total * (in_value + in_place / sigma**2), 0.0)
 
   return (*_one_face_after_the_other(adjoint)(
       dx, dy, value, occupied, shared, average), None)

@@ -19,8 +19,8 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _SMALL = ['--face_model=builtin', '--num_vertices=900', '--image_size=20',
           '--repeats=2', '--batch_sizes=2', '--train_batch_sizes=2', '--preset=tiny',
           '--num_blocks=1', '--convs_per_block=1', '--fc_pool=7',
-          # Drawing is what takes long to compile; the part layer has it.
-          '--visualization=false']
+          # What takes long to compile: windows, and drawing in the network.
+          '--radius=0', '--visualization=false']
 _BLOCKED = ('torch', 'numba', 'matplotlib', 'tensorflow_datasets')
 
 
