@@ -268,11 +268,14 @@ class _Bench:
     """Compiles function(shared, faces) over the devices."""
     function = jax.vmap(function, in_axes=(None, 0))
     if len(self._devices) > 1:
-      mesh = jax.make_mesh((len(self._devices),), ('faces',), devices=self._devices)
+      mesh = jax.sharding.Mesh(np.array(self._devices), ('faces',))
       spec = jax.sharding.PartitionSpec
       function = jax.shard_map(
           function, mesh=mesh, in_specs=(spec(), spec('faces')),
           out_specs=spec('faces'), check_vma=False)
+      shared, faces = (
+          jax.device_put(tree, jax.sharding.NamedSharding(mesh, axes))
+          for tree, axes in ((shared, spec()), (faces, spec('faces'))))
     return self._compiled(part, name, batch, function, shared, faces, **counts)
 
   def _compiled(self, part, name, batch, function, *args, **counts):

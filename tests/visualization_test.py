@@ -1,6 +1,7 @@
 """Eqs. (8)-(10), Fig. 5: values, gradients, winners, hostile input."""
 
 import functools
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -353,6 +354,19 @@ class CostTest(absltest.TestCase):
     for i, (_, grad) in enumerate(by_loop):
       np.testing.assert_allclose(grads.identity[i], grad.identity, atol=2e-3)
       np.testing.assert_allclose(grads.expression[i], grad.expression, atol=2e-3)
+
+  def test_what_accelerators_run_is_the_same(self):
+    faces = jax.tree.map(lambda *x: jnp.stack(x),
+                         *[_face(yaw) for yaw in (-70.0, -20.0, 0.0, 40.0)])
+    run = lambda: jax.jit(jax.vmap(jax.value_and_grad(lambda face: jnp.sum(jnp.sin(
+        visualization.visualize(_MODEL, face, image_size=_SIZE))))))(faces)
+    on_cpu = run()
+    with mock.patch.object(jax.lax, 'platform_dependent',
+                           lambda *args, cpu, default: default(*args)):
+      elsewhere = run()
+    # The same sums in another order.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(
+        a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max())), elsewhere, on_cpu)
 
   def test_gradient_with_respect_to_the_model(self):
     face = _face(20.0)
