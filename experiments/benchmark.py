@@ -104,6 +104,9 @@ def main(run: program.Run) -> int:
   folder = run.make_folder(f.workdir)
   device = f'{len(devices)} x {devices[0].device_kind}'
   run.open(folder, seed=f.seed, device=device)
+  with open(os.path.join(folder, 'run.json')) as file:
+    record = json.load(file)
+  path = os.path.join(folder, 'benchmark.json')
   rows, started = [], time.monotonic()
   with jax.enable_x64(f.dtype == 'float64'):
     bench = _Bench(devices, f)
@@ -116,17 +119,15 @@ def main(run: program.Run) -> int:
                 + ', '.join(f'{row["name"]} {row["median_ms"]:.2f} ms'
                             for row in rows[-len(cases):]),
                 file=sys.stderr, flush=True)
-  with open(os.path.join(folder, 'run.json')) as file:
-    record = json.load(file)
-  result = {
-      'device': device, 'platform': devices[0].platform,
-      'num_devices': len(devices), 'versions': record['versions'],
-      'commit': record['commit'], 'flags': record['flags'],
-      'peak_memory': _peak_memory(devices[0]), 'rows': rows}
-  path = os.path.join(folder, 'benchmark.json')
-  with open(path, 'w') as file:
-    json.dump(result, file, indent=1)
-    file.write('\n')
+          result = {
+              'device': device, 'platform': devices[0].platform,
+              'num_devices': len(devices), 'versions': record['versions'],
+              'commit': record['commit'], 'flags': record['flags'],
+              'peak_memory': _peak_memory(devices[0]), 'rows': rows}
+          # After every group: what was measured outlives what runs out of memory.
+          with open(path, 'w') as file:
+            json.dump(result, file, indent=1)
+            file.write('\n')
   if 'linearity' in f.parts and not _plot(rows, os.path.join(folder, 'linearity.png')):
     print('matplotlib is not installed: no linearity.png.', file=sys.stderr)
   print(f'{device}, jax {record["versions"]["jax"]}, commit {record["commit"]}, '

@@ -111,9 +111,8 @@ def _tiled_sums(identity, expression, mean_shape, identity_basis,
     return jax.lax.dynamic_update_slice_in_dim(
         out, (mean + coeffs @ basis).reshape(batch, _TILE, 3), start, axis=1)
 
-  # Every vertex is in a tile: zeros would be one more pass over memory.
   return jax.lax.fori_loop(0, -(-num_vertices // _TILE), add_tile,
-                           jax.lax.empty((batch, num_vertices, 3), coeffs.dtype))
+                           jnp.zeros((batch, num_vertices, 3), coeffs.dtype))
 
 
 def _check_coefficients(name: str, coeffs: Array, wanted: int) -> None:
