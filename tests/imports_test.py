@@ -22,7 +22,7 @@ _LAYERS = (
 _LEVEL = {name: level for level, names in enumerate(_LAYERS) for name in names}
 _GEOMETRY_MAY_IMPORT = {'jax', 'numpy', 'chex', 'collections', 'dataclasses',
                         'functools', 'math', 'typing', 'pifa_jax'}
-_OPTIONAL = {'tensorflow_datasets', 'tensorflow', 'grain', 'matplotlib',
+_OPTIONAL = {'tensorflow_datasets', 'tensorflow', 'grain', 'matplotlib', 'numba', 'torch',
              'tensorboardX'}
 
 
@@ -86,7 +86,7 @@ class WithoutOptionalPackagesTest(absltest.TestCase):
   def test_everything_imports(self):
     modules = ['.'.join(path.relative_to(_ROOT).with_suffix('').parts)
                for path, _ in _library() if path.name != '__init__.py']
-    modules += ['experiments.train', 'experiments.evaluate']
+    modules += ['experiments.train', 'experiments.evaluate', 'experiments.benchmark']
     program = f'''
 import importlib, sys
 class Blocked:
