@@ -471,13 +471,17 @@ class _Bench:
           training.train_step, network=net, optimizer=solver, loss=self._config.loss,
           augment=self._config.augment, seed=f.seed), self._devices)
       ids = np.arange(batch) % _CROPS
-      inputs = jax.device_put(training.split_over(
-          (feed.rows(data, ids), ids.astype(np.int32)), len(self._devices)))
+      inputs = training.distribute(training.split_over(
+          (feed.rows(data, ids), ids.astype(np.int32)), len(self._devices)),
+                                   self._devices)
       # A copy: the state is donated, the variables serve the next batch size.
-      held = [training.init_state(jax.tree.map(jnp.copy, variables), solver)]
+      state, *shared = training.replicate(
+          (training.init_state(jax.tree.map(jnp.copy, variables), solver), geometry,
+           landmark_model), self._devices)
+      held = [state]
 
-      def call(step=step, held=held, inputs=inputs):
-        held[0], result = step(held[0], *inputs, geometry, landmark_model)
+      def call(step=step, held=held, inputs=inputs, shared=shared):
+        held[0], result = step(held[0], *inputs, *shared)
         return result
 
       start = time.perf_counter()
