@@ -102,6 +102,8 @@ def _keep_compiled(folder):
           '--cache_dir, or --nocompilation_cache.', file=sys.stderr)
     return
   jax.config.update('jax_compilation_cache_dir', folder)
+  # The many small programs as well: together they take as long as the large one.
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 
 
 def _parse_flags(argv):
