@@ -93,6 +93,9 @@ def _photographs(path):
 
 def _boxes(path, photographs):
   """Name -> (n, 4) boxes, and what is wrong with the others."""
+  if not path.is_file():
+    raise program.UserError(f'There is no file {path}; give --boxes a JSON file of '
+                            '{"photo.jpg": [[x, y, width, height], ...]}.')
   content = formats.parse_json(path.read_bytes(), path.name)
   boxes, failures = {}, []
   for name, value in content.items():
