@@ -155,9 +155,11 @@ def cumulative(errors: np.ndarray, limit: float, unit: str, path: str) -> bool:
   if plt is None:
     return False
   figure, axis = plt.subplots(figsize=(7, 4.5))
-  share = np.arange(1, errors.shape[1] + 1) / errors.shape[1]
+  # From zero at the left edge to the last face or the right edge, so that a set
+  # with few faces below the limit is seen too.
+  share = np.arange(errors.shape[1] + 1) / errors.shape[1]
   for block, values in enumerate(errors):
-    axis.step(np.sort(values), share, where='post', lw=1.2,
+    axis.step(np.append(0, np.sort(values)), share, where='post', lw=1.2,
               label=f'block {block}' if block else 'start')
   axis.set(xlim=(0, limit), ylim=(0, 1), xlabel=f'error, {unit}',
            ylabel='share of faces')
