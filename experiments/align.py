@@ -33,8 +33,10 @@ def main(run: program.Run) -> int:
     raise program.UserError('Say what to align: --input=PHOTO or FOLDER, and '
                             '--boxes=FILE.json with {"photo.jpg": [[x, y, width, '
                             'height], ...]}.')
-  photographs = _photographs(pathlib.Path(f.input).expanduser())
-  boxes, failures = _boxes(pathlib.Path(f.boxes).expanduser(), photographs)
+  source = pathlib.Path(f.input).expanduser()
+  photographs = _photographs(source)
+  boxes, failures = _boxes(pathlib.Path(f.boxes).expanduser(), photographs,
+                           source.is_dir())
   trained_run = trained.open_run(f.checkpoint)
   model = trained.face_model(trained_run, f, _say)
   step, variables, checkpoint = trained_run.load(model, f.weights)
@@ -91,7 +93,7 @@ def _photographs(path):
   return {p.relative_to(path).as_posix(): p for p in found}
 
 
-def _boxes(path, photographs):
+def _boxes(path, photographs, is_folder):
   """Name -> (n, 4) boxes, and what is wrong with the others."""
   if not path.is_file():
     raise program.UserError(f'There is no file {path}; give --boxes a JSON file of '
@@ -100,7 +102,9 @@ def _boxes(path, photographs):
   boxes, failures = {}, []
   for name, value in content.items():
     if name not in photographs:
-      failures.append((name, 'it has boxes but is not in --input'))
+      # A photograph chosen from the folder that the file describes is no failure.
+      if is_folder:
+        failures.append((name, 'it has boxes but is not in --input'))
       continue
     try:
       table = np.asarray(value, np.float64).reshape(-1, 4)
