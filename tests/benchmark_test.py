@@ -1,7 +1,6 @@
 """The benchmark runs small, says all it should, and needs no other library."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -14,8 +13,8 @@ import numpy as np
 
 from experiments import benchmark, benchmark_peers
 from pifa_jax import masks, network, visualization
+from tests import program_runs
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 _SMALL = ['--face_model=builtin', '--num_vertices=900', '--image_size=20',
           '--repeats=2', '--batch_sizes=2', '--train_batch_sizes=2', '--preset=tiny',
           '--num_blocks=1', '--convs_per_block=1', '--fc_pool=7',
@@ -40,10 +39,10 @@ sys.argv = ['benchmark.py', *{list(flags)!r}]
 runpy.run_module('experiments.benchmark', run_name='__main__')
 '''
   done = subprocess.run(
-      [sys.executable, '-c', program], cwd=_ROOT, text=True, capture_output=True,
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': '',
-           # Nothing is compared with anything here: compile quickly.
-           'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}, timeout=300)
+      [sys.executable, '-c', program], cwd=program_runs.ROOT, text=True,
+      capture_output=True,
+      # Nothing is compared with anything here: compile quickly.
+      env=program_runs.environment(JAX_DISABLE_MOST_OPTIMIZATIONS='1'), timeout=300)
   if done.returncode != code:
     raise AssertionError(done.stdout + done.stderr)
   return done

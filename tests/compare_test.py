@@ -3,16 +3,13 @@
 import csv
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
 import numpy as np
 
 from experiments import compare
-
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests import program_runs
 
 
 def _result(folder, errors, protocol='box'):
@@ -56,12 +53,10 @@ class ProgramTest(absltest.TestCase):
     self.addCleanup(folder.cleanup)
     self.root = pathlib.Path(folder.name)
 
-  def run_program(self, *runs):
-    return subprocess.run(
-        [sys.executable, '-m', 'experiments.compare',
-         f'--workdir={self.root / "out"}',
-         '--runs=' + ','.join(str(self.root / run) for run in runs)], cwd=_ROOT,
-        text=True, capture_output=True, timeout=120)
+  def run_program(self, *runs, code=0):
+    return program_runs.run(
+        'compare', f'--workdir={self.root / "out"}',
+        '--runs=' + ','.join(str(self.root / run) for run in runs), code=code)
 
   def test_table(self):
     rng = np.random.default_rng(0)
@@ -69,7 +64,6 @@ class ProgramTest(absltest.TestCase):
     _result(self.root / 'a', errors)
     _result(self.root / 'b', np.append(errors[:50] - 0.5, np.nan))
     done = self.run_program('a', 'b')
-    self.assertEqual(done.returncode, 0, done.stderr)
     self.assertRegex(done.stdout, r'\| -0.500 \| -0.500 to -0.500 \| 50 \|')
     with open(self.root / 'out' / 'compare.json') as file:
       rows = json.load(file)['rows']
@@ -80,8 +74,7 @@ class ProgramTest(absltest.TestCase):
     _result(self.root / 'b', [1.0, 2], protocol='w300')
     for runs, words in ((('a', 'b'), 'only results of one set'),
                         (('a', 'none'), 'is not a result'), (('a',), 'two folders')):
-      done = self.run_program(*runs)
-      self.assertEqual(done.returncode, 1)
+      done = self.run_program(*runs, code=1)
       self.assertIn(words, done.stderr)
       self.assertNotIn('Traceback', done.stderr)
 

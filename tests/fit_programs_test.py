@@ -1,10 +1,7 @@
 """fit_3dmm and find_landmarks as users type them."""
 
 import csv
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
@@ -13,19 +10,10 @@ import scipy.io
 
 from pifa_jax import face_models, formats
 from pifa_jax.datasets import w300lp
-from tests import miniatures
-
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests import miniatures, program_runs
 
 
 class ProgramTestCase(absltest.TestCase):
-
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    folder = tempfile.TemporaryDirectory()
-    cls.addClassCleanup(folder.cleanup)
-    cls.compiled = folder.name
 
   def setUp(self):
     super().setUp()
@@ -34,15 +22,8 @@ class ProgramTestCase(absltest.TestCase):
     self.root = pathlib.Path(folder.name)
 
   def run_program(self, name, *flags, code=0):
-    done = subprocess.run(
-        [sys.executable, '-m', f'experiments.{name}', '--face_model=builtin',
-         f'--workdir={self.root / "out"}', *flags], cwd=_ROOT, text=True,
-        capture_output=True, timeout=300,
-        env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': '',
-             'JAX_COMPILATION_CACHE_DIR': self.compiled})
-    self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-    self.assertNotIn('Traceback', done.stderr)
-    return done
+    return program_runs.run(name, '--face_model=builtin',
+                            f'--workdir={self.root / "out"}', *flags, code=code)
 
 
 class FitTest(ProgramTestCase):

@@ -2,18 +2,14 @@
 
 import csv
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
 import numpy as np
 
-from tests import miniatures
+from tests import miniatures, program_runs
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 _QUICK = ['--preset=tiny', '--face_model=builtin', '--num_blocks=2', '--fc_pool=4',
           '--batch_size=2', '--num_steps=2', '--picture_every=0',
           '--tensorboard=false']
@@ -35,15 +31,8 @@ class ProgramsTest(absltest.TestCase):
     super().tearDownClass()
 
   def run_program(self, name, *flags, code=0):
-    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': '',
-                   'JAX_COMPILATION_CACHE_DIR': str(self.root / 'compiled')}
-    done = subprocess.run(
-        [sys.executable, '-m', f'experiments.{name}',
-         f'--cache_dir={self.root / "cache"}', *flags], cwd=_ROOT, text=True,
-        capture_output=True, env=environment, timeout=300)
-    self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-    self.assertNotIn('Traceback', done.stderr)
-    return done
+    return program_runs.run(name, f'--cache_dir={self.root / "cache"}', *flags,
+                            code=code)
 
   def train(self, name, *flags):
     work = str(self.root / 'runs' / name)

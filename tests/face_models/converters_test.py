@@ -3,8 +3,6 @@
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 import unittest
 
@@ -17,9 +15,9 @@ import scipy.io
 
 import pifa_jax
 from pifa_jax.face_models import basel, conversion, ict_facekit, npz_format
+from tests import program_runs
 
 _ICT = os.environ.get('PIFA_JAX_ICT_DIR')
-_ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # Float32 stores what float64 files give: 1e-7 of 200 mm.
 _ATOL = 3e-5
 
@@ -260,14 +258,11 @@ class IctTest(ConverterTestCase):
           f'tip {model.mean_normals[model.nose_tip, 2]:.3f}')
     path = self.root / 'ict.npz'
     npz_format.save_npz(path, model, units='mm', basis_dtype=np.float16)
-    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
-    done = subprocess.run(
-        [sys.executable, '-m', 'experiments.train', '--dataset=synthetic',
-         f'--face_model={path}', '--preset=tiny', '--num_blocks=2', '--num_train=64',
-         '--num_test=16', '--num_steps=3', '--batch_size=8', '--picture_every=0',
-         f'--workdir={self.root / "run"}', f'--cache_dir={self.root / "cache"}'],
-        cwd=_ROOT, text=True, capture_output=True, env=environment, timeout=600)
-    self.assertEqual(done.returncode, 0, done.stderr)
+    done = program_runs.run(
+        'train', '--dataset=synthetic', f'--face_model={path}', '--preset=tiny',
+        '--num_blocks=2', '--num_train=64', '--num_test=16', '--num_steps=3',
+        '--batch_size=8', '--picture_every=0', f'--workdir={self.root / "run"}',
+        f'--cache_dir={self.root / "cache"}')
     self.assertIn('161 face parameters', done.stderr)
     self.assertIn('NME (%)', done.stdout)
 
@@ -276,13 +271,9 @@ class AnyModelTest(ConverterTestCase):
 
   def test_a_converted_model_draws_and_fits(self):
     self.write_3ddfa()
-    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
     path = self.root / 'bfm.npz'
-    done = subprocess.run(
-        [sys.executable, '-m', 'experiments.convert_face_model', '--kind=3ddfa',
-         f'--src={self.root}', f'--output={path}'], cwd=_ROOT, text=True,
-        capture_output=True, env=environment, timeout=120)
-    self.assertEqual(done.returncode, 0, done.stderr)
+    done = program_runs.run('convert_face_model', '--kind=3ddfa', f'--src={self.root}',
+                            f'--output={path}')
     self.assertIn('7 + 3 bases; outer eye corners 82.8 mm', done.stdout)
     model = pifa_jax.load_face_model(path)
     face = pifa_jax.initial_params(model, crop_size=64)
