@@ -67,6 +67,9 @@ flags.DEFINE_float('box_shift', 0.1, 'Box jitter, fraction of its size.',
                    lower_bound=0.0, upper_bound=0.2)
 flags.DEFINE_float('box_scale', 0.1, 'Box jitter of the side.', lower_bound=0.0,
                    upper_bound=0.2)
+flags.DEFINE_float('box_zoom', 1.0, 'Mean side of the jittered boxes over the provided '
+                   'one\'s: above 1 for tight boxes, if others are wider.',
+                   lower_bound=0.8, upper_bound=1.2)
 flags.DEFINE_boolean('anisotropic_jitter', False,
                      'Jitter width and height apart: the literal Sec. 4.')
 flags.DEFINE_float('brightness', 0.0, 'Random offset, +- this of [-1, 1].')
@@ -198,6 +201,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
               rotation_translation_ratio if f.eq6_mode == 'literal' else None)),
       augment=AugmentConfig(
           shift=f.box_shift, scale=f.box_scale, anisotropic=f.anisotropic_jitter,
+          zoom=f.box_zoom,
           brightness=f.brightness, contrast=f.contrast, color=f.color,
           occlusion=f.occlusion),
       num_steps=f.num_steps, batch_size=f.batch_size, seed=f.seed,

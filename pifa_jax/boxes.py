@@ -131,7 +131,8 @@ def points_box(points: Array, visible: Array) -> jax.Array:
 
 
 def jitter_box(key: Array, box: Array, *, shift: float = 0.1,
-               scale: float = 0.1, anisotropic: bool = False) -> jax.Array:
+               scale: float = 0.1, anisotropic: bool = False,
+               zoom: float = 1.0) -> jax.Array:
   """A box with noise on location and size (Sec. 4's 20 variations).
 
   Args:
@@ -140,6 +141,7 @@ def jitter_box(key: Array, box: Array, *, shift: float = 0.1,
     shift: the centre moves by uniform +-shift of width and height.
     scale: the sides are multiplied by uniform [1 - scale, 1 + scale].
     anisotropic: draw width's and height's factors apart.
+    zoom: the sides are multiplied by this too: boxes of another convention.
 
   Returns:
     (4,) outer edges.
@@ -148,7 +150,7 @@ def jitter_box(key: Array, box: Array, *, shift: float = 0.1,
   centre = box[:2] + box[2:] / 2 + box[2:] * jax.random.uniform(
       move, (2,), minval=-shift, maxval=shift)
   factor = jax.random.uniform(size, (2,), minval=1 - scale, maxval=1 + scale)
-  sides = box[2:] * (factor if anisotropic else factor[0])
+  sides = zoom * box[2:] * (factor if anisotropic else factor[0])
   return jnp.concatenate([centre - sides / 2, sides])
 
 

@@ -74,6 +74,7 @@ class AugmentConfig:
     shift: box jitter, fraction of its size, uniform in +-shift.
     scale: box jitter, factor uniform in [1 - scale, 1 + scale].
     anisotropic: jitter width and height apart (BUILD_NOTES.md D-06).
+    zoom: mean side of the jittered boxes over the provided one's.
     brightness: offset uniform in +-brightness, in [-1, 1] units.
     contrast: log-uniform factor up to 1 + contrast.
     color: each channel's gain, log-uniform up to 1 + color.
@@ -83,6 +84,7 @@ class AugmentConfig:
   shift: float = 0.1
   scale: float = 0.1
   anisotropic: bool = False
+  zoom: float = 1.0
   brightness: float = 0.0
   contrast: float = 0.0
   color: float = 0.0
@@ -149,7 +151,8 @@ def make_batch(rows: CropRows, crop_size: int, num_identity: int, *,
       key_box, key_picture = jax.random.split(key)
       box = boxes.jitter_box(key_box, square, shift=augment.shift,
                              scale=augment.scale,
-                             anisotropic=augment.anisotropic)
+                             anisotropic=augment.anisotropic,
+                             zoom=augment.zoom)
     image = boxes.resample_crop(
         row.image.astype(jnp.float32) / 127.5 - 1.0, box, crop_size)
     if key is not None:

@@ -104,6 +104,10 @@ class BoxesTest(parameterized.TestCase):
     self.assertGreater(abs(float(free[2] / 100 - free[3] / 50)), 1e-3)
     np.testing.assert_allclose(
         boxes.jitter_box(jax.random.key(1), box, shift=0, scale=0), box, rtol=1e-6)
+    # Wider by a quarter, about the same centre.
+    np.testing.assert_allclose(
+        boxes.jitter_box(jax.random.key(1), box, shift=0, scale=0, zoom=1.25),
+        [-2.5, 13.75, 125, 62.5], rtol=1e-6)
 
   def test_crop_of_the_whole_image_is_the_image(self):
     image = jax.random.normal(jax.random.key(2), (7, 7, 3))
