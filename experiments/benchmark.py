@@ -292,6 +292,8 @@ class _Bench:
     f = self._f
     model = (dense_model(num_vertices) if num_vertices else
              drawn_part(load_face_model(f.face_model)))
+    if jax.default_backend() == 'cpu':  # as the network's geometry
+      model = morphable_model.tile(model)
     as_dtype = lambda x: (jnp.asarray(x, f.dtype)
                           if np.issubdtype(np.asarray(x).dtype, np.floating)
                           else jnp.asarray(x))

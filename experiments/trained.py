@@ -1,4 +1,4 @@
-"""Opens what experiments.train left in its work folder."""
+"""Opens trained weights: a work folder of experiments.train, or a file of them."""
 
 import dataclasses
 import os
@@ -10,9 +10,12 @@ from experiments import config as config_lib
 from experiments import data_flags, program
 from pifa_jax import checkpoints, face_models, network, optimizer, training
 from pifa_jax.types import MorphableModel
+from pifa_jax.weights import TrainedWeights, load_weights
 
-flags.DEFINE_string('checkpoint', None, 'Work folder of a training run; default: '
-                    '--workdir, which a flag file gives.')
+flags.DEFINE_string('checkpoint', None, 'Work folder of a training run, a file of '
+                    'experiments.export_weights, or "builtin", the weights that come '
+                    'with the package. Default: --workdir, which a flag file gives, '
+                    'else builtin.')
 flags.DEFINE_enum('weights', 'latest', ['latest', 'best'],
                   'Which of its checkpoints: the newest, or the one with the '
                   'lowest validation NME.')
@@ -58,21 +61,48 @@ class TrainedRun:
             self.keeper.content_hash(step))
 
 
-def open_run(folder: str | None) -> TrainedRun:
-  """Opens a training run.
+@dataclasses.dataclass(frozen=True)
+class WeightsFile:
+  """A file of weights, as if it were the run that made it.
+
+  Attributes:
+    folder: where results on it go.
+    config: what the run computed.
+    content: of the file.
+  """
+
+  folder: str
+  config: config_lib.RunConfig
+  content: TrainedWeights
+
+  def load(self, model: MorphableModel, weights: str
+           ) -> tuple[int, dict[str, Any], str]:
+    """As `TrainedRun.load`; there is only one state to choose from."""
+    del model, weights
+    return (self.content.card['step'], self.content.variables,
+            self.content.content_hash[:12])
+
+
+def open_run(name: str | None) -> TrainedRun | WeightsFile:
+  """Opens a training run, or what was exported from one.
 
   Args:
-    folder: its work folder.
+    name: its work folder, a file of weights, or 'builtin'; None is 'builtin'.
 
   Returns:
     The run.
 
   Raises:
     UserError: if there is none, or no finished checkpoint in it.
+    ValueError: if a file does not hold weights.
   """
-  if not folder:
-    raise program.UserError('Say which run to use: --checkpoint=FOLDER, the --workdir '
-                            'of experiments.train.')
+  folder = name or 'builtin'
+  if folder == 'builtin' or os.path.isfile(folder):
+    content = load_weights(folder)
+    results = (os.path.join('runs', 'builtin') if folder == 'builtin'
+               else os.path.splitext(folder)[0])
+    return WeightsFile(results, config_lib.RunConfig.from_json(content.card['config']),
+                       content)
   inside = os.path.join(os.path.abspath(folder), 'checkpoints')
   keeper = checkpoints.Checkpointer(inside)
   newest = keeper.latest_intact_step()
@@ -83,7 +113,7 @@ def open_run(folder: str | None) -> TrainedRun:
       keeper.meta(newest)['config']), keeper)
 
 
-def face_model(run: TrainedRun, f: flags.FlagValues, say: data_flags.Say
+def face_model(run: TrainedRun | WeightsFile, f: flags.FlagValues, say: data_flags.Say
                ) -> MorphableModel:
   """The face model of a run, with the landmark file of --landmark_scheme in it.
 

@@ -33,24 +33,50 @@ def shape(model: MorphableModel, face_params: FaceParams) -> jax.Array:
   _check_coefficients('identity', face_params.identity, model.num_identity)
   _check_coefficients('expression', face_params.expression,
                       model.num_expression)
+  tiles = None if model.tiles is None else jnp.asarray(model.tiles)
   return _linear(*map(jnp.asarray, (
       face_params.identity, face_params.expression, model.mean_shape,
-      model.identity_basis, model.expression_basis)))
+      model.identity_basis, model.expression_basis)), tiles)
+
+
+def tile(model: MorphableModel) -> MorphableModel:
+  """Adds a copy of the bases in which the shapes of a batch are computed faster.
+
+  Tile by tile of vertices, both bases side by side, each tile in one piece of
+  memory: a CPU reads it straight into the product (BUILD_NOTES.md D-40). It takes
+  the memory of the bases once more. For models that stay as they are: `replace`
+  drops the copy, but nothing sees a basis that is changed leaf by leaf.
+
+  Args:
+    model: the 3DMM. If it has too few vertices for two tiles it comes back as it is.
+
+  Returns:
+    The model with `tiles`, NumPy (T, N_I + N_E, 3 * vertices of a tile).
+  """
+  if model.num_vertices < 2 * _TILE:
+    return model
+  bases = [np.asarray(model.identity_basis), np.asarray(model.expression_basis)]
+  starts = [int(_tile_start(i, model.num_vertices))
+            for i in range(_num_tiles(model.num_vertices))]
+  return model.replace(tiles=np.stack([
+      np.concatenate([b[:, start:start + _TILE].reshape(len(b), -1) for b in bases])
+      for start in starts]))
 
 
 @jax.custom_vjp
-def _linear(identity, expression, mean_shape, identity_basis, expression_basis):
+def _linear(identity, expression, mean_shape, identity_basis, expression_basis,
+            tiles):
   """Eq. (1) on arrays."""
   return _sums(identity, expression, mean_shape, identity_basis,
-               expression_basis)
+               expression_basis, tiles)
 
 
 def _linear_fwd(*inputs):
-  values = [x.value for x in inputs]
+  values = [None if x is None else x.value for x in inputs]
   # The gradient of a basis is as large as the basis: only if somebody asks.
   coeffs = [x.value if basis.perturbed else None
-            for x, basis in zip(inputs[:2], inputs[3:])]
-  return _sums(*values), (coeffs, values[3:])
+            for x, basis in zip(inputs[:2], inputs[3:5])]
+  return _sums(*values), (coeffs, values[3:5], values[5])
 
 
 def _linear_bwd(saved, bar):
@@ -60,18 +86,21 @@ def _linear_bwd(saved, bar):
   which a CPU runs up to ten times slower (BUILD_NOTES.md D-40). The barrier keeps
   XLA from swapping the two again to save the transpose of a small matrix.
   """
-  coeffs, bases = saved
+  coeffs, bases, tiles = saved
   products = [jax.lax.optimization_barrier(
       basis.reshape(basis.shape[0], -1) @ bar.reshape(-1)) for basis in bases]
   return (*products, bar,
-          *(None if c is None else c[:, None, None] * bar for c in coeffs))
+          *(None if c is None else c[:, None, None] * bar for c in coeffs),
+          # A copy: what depends on it is already in the gradient of the bases.
+          None if tiles is None else jnp.zeros_like(tiles))
 
 
 _linear.defvjp(_linear_fwd, _linear_bwd, symbolic_zeros=True)
 
 
 @jax.custom_batching.custom_vmap
-def _sums(identity, expression, mean_shape, identity_basis, expression_basis):
+def _sums(identity, expression, mean_shape, identity_basis, expression_basis,
+          unused_tiles):
   product = lambda coeffs, basis: coeffs @ basis.reshape(basis.shape[0], -1)
   flat = (mean_shape.reshape(-1) + product(identity, identity_basis)
           + product(expression, expression_basis))
@@ -81,10 +110,11 @@ def _sums(identity, expression, mean_shape, identity_basis, expression_basis):
 @_sums.def_vmap
 def _sums_of_a_batch(axis_size, in_batched, identity, expression, *model):
   del axis_size
+  whole = lambda *inputs: jax.vmap(
+      _sums.fun, in_axes=[0 if b is True else None for b in in_batched])(*inputs)
+  # Without tiles its flag is None.
   if any(in_batched[2:]) or not all(in_batched[:2]):
-    plain = jax.vmap(_sums.fun, in_axes=[0 if b else None for b in in_batched])
-    return plain(identity, expression, *model), True
-  whole = jax.vmap(_sums.fun, in_axes=(0, 0, None, None, None))
+    return whole(identity, expression, *model), True
   if identity.shape[0] < _TILED_FROM or model[0].shape[0] < 2 * _TILE:
     return whole(identity, expression, *model), True
   return jax.lax.platform_dependent(
@@ -92,7 +122,7 @@ def _sums_of_a_batch(axis_size, in_batched, identity, expression, *model):
 
 
 def _tiled_sums(identity, expression, mean_shape, identity_basis,
-                expression_basis):
+                expression_basis, tiles):
   """Eq. (1) for a batch, a tile of vertices after the other.
 
   One product a tile, whose operands and result lie in the CPU's cache: the
@@ -101,18 +131,33 @@ def _tiled_sums(identity, expression, mean_shape, identity_basis,
   batch, num_vertices = identity.shape[0], mean_shape.shape[0]
   coeffs = jnp.concatenate([identity, expression], axis=1)
 
-  def add_tile(index, out):
-    # The last tile is moved back to end with the vertices; it computes some twice.
-    start = jnp.minimum(index * _TILE, num_vertices - _TILE)
-    cut = lambda basis: jax.lax.dynamic_slice_in_dim(
-        basis, start, _TILE, axis=1).reshape(basis.shape[0], -1)
-    basis = jnp.concatenate([cut(identity_basis), cut(expression_basis)])
-    mean = jax.lax.dynamic_slice_in_dim(mean_shape, start, _TILE).reshape(-1)
-    return jax.lax.dynamic_update_slice_in_dim(
-        out, (mean + coeffs @ basis).reshape(batch, _TILE, 3), start, axis=1)
+  def cut(array, start):
+    return jax.lax.dynamic_slice_in_dim(array, start, _TILE, axis=-2)
 
-  return jax.lax.fori_loop(0, -(-num_vertices // _TILE), add_tile,
+  def basis_of(index, start):
+    if tiles is not None:
+      return tiles[index]
+    return jnp.concatenate(
+        [cut(basis, start).reshape(basis.shape[0], -1)
+         for basis in (identity_basis, expression_basis)])
+
+  def add_tile(index, out):
+    start = _tile_start(index, num_vertices)
+    part = cut(mean_shape, start).reshape(-1) + coeffs @ basis_of(index, start)
+    return jax.lax.dynamic_update_slice_in_dim(
+        out, part.reshape(batch, _TILE, 3), start, axis=1)
+
+  return jax.lax.fori_loop(0, _num_tiles(num_vertices), add_tile,
                            jnp.zeros((batch, num_vertices, 3), coeffs.dtype))
+
+
+def _num_tiles(num_vertices):
+  return -(-num_vertices // _TILE)
+
+
+def _tile_start(index, num_vertices):
+  # The last tile is moved back to end with the vertices; it computes some twice.
+  return jnp.minimum(index * _TILE, num_vertices - _TILE)
 
 
 def _check_coefficients(name: str, coeffs: Array, wanted: int) -> None:

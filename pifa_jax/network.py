@@ -151,8 +151,12 @@ def network_geometry(model: MorphableModel,
   drawn = np.asarray(masks.drawn_vertices(model))
   initial = boxes.initial_params(model, config.crop_size)
   # Schemes and regions index the whole model; the drawing needs neither.
-  part = lambda ids: morphable_model.restrict(model, ids).replace(
-      landmark_schemes={}, regions={}, triangles=np.zeros((0, 3), np.int32))
+  def part(ids):
+    part = morphable_model.restrict(model, ids).replace(
+        landmark_schemes={}, regions={}, triangles=np.zeros((0, 3), np.int32))
+    # Other devices do not read them.
+    return (morphable_model.tile(part) if jax.default_backend() == 'cpu' else part)
+
   small_drawn = small_mask = None
   if config.draw_spacing:
     pixels_per_unit = (np.linalg.norm(np.asarray(initial.camera)[0, :3])

@@ -41,6 +41,7 @@ class MorphableModel:
       if present, names the vertices that the visualization layer draws; a
       model without it draws all.
     symmetry: (Q,) int32 id of the mirror vertex, or None where unknown.
+    tiles: both bases again, as `morphable_model.tile` lays them out, or None.
   """
 
   mean_shape: Array
@@ -54,6 +55,7 @@ class MorphableModel:
   landmark_schemes: Mapping[str, Array]
   regions: Mapping[str, Array]
   symmetry: Array | None = None
+  tiles: Array | None = None
 
   @property
   def num_vertices(self) -> int:
@@ -73,7 +75,9 @@ class MorphableModel:
     return 8 + self.num_identity + self.num_expression
 
   def replace(self, **changes: Any) -> 'MorphableModel':
-    """A copy with some fields changed."""
+    """A copy with some fields changed; tiles of other bases are dropped."""
+    if {'identity_basis', 'expression_basis'} & set(changes):
+      changes.setdefault('tiles', None)
     return dataclasses.replace(self, **changes)
 
 

@@ -16,8 +16,8 @@ _LAYERS = (
     ('boxes', 'contour', 'depth_keys', 'fitting', 'landmark_search', 'losses',
      'masks', 'metrics', 'morphable_model', 'projection', 'protocols', 'rendering', 'visualization'),
     ('network',),
-    ('checkpoints', 'datasets', 'face_models', 'formats', 'inference', 'matlab_files',
-     'optimizer', 'training'),
+    ('array_files', 'checkpoints', 'datasets', 'face_models', 'formats', 'inference', 'matlab_files',
+     'optimizer', 'training', 'weights'),
 )
 _LEVEL = {name: level for level, names in enumerate(_LAYERS) for name in names}
 _GEOMETRY_MAY_IMPORT = {'jax', 'numpy', 'chex', 'collections', 'dataclasses',

@@ -1,5 +1,7 @@
 """Eqs. (1)-(2), sub-models and normals."""
 
+from unittest import mock
+
 from absl.testing import absltest
 import jax
 import jax.numpy as jnp
@@ -32,6 +34,41 @@ class ShapeTest(absltest.TestCase):
     text = jax.jit(jax.vmap(lambda f: morphable_model.shape(
         _MODEL, f))).lower(faces).as_text()
     self.assertEqual(text.count('dot_general'), 2)  # identity and expression
+
+  def test_tiles_change_nothing_but_the_order_of_the_work(self):
+    rng = np.random.default_rng(1)
+    faces = FaceParams(jnp.zeros((5, 2, 4)),
+                       *(jnp.asarray(rng.normal(size=(5, n)), jnp.float32)
+                         for n in (8, 4)))
+    weights = jnp.asarray(rng.normal(size=(5, _MODEL.num_vertices, 3)), jnp.float32)
+
+    def total(faces, model):
+      shapes = jax.vmap(morphable_model.shape, in_axes=(None, 0))(model, faces)
+      return jnp.sum(weights * shapes), shapes
+
+    run = jax.value_and_grad(total, has_aux=True, argnums=(0, 1), allow_int=True)
+    (_, wanted), slopes = run(faces, _MODEL)
+    # The last tile is not full.
+    tile = _MODEL.num_vertices // 2 - 1
+    with mock.patch.object(morphable_model, '_TILE', tile):
+      (_, cut), _ = run(faces, _MODEL)  # tiles of the bases as they are
+      model = morphable_model.tile(_MODEL)
+      (_, tiled), tiled_slopes = run(faces, model)
+      one = morphable_model.shape(model, jax.tree.map(lambda x: x[4], faces))
+    self.assertEqual(model.tiles.shape, (3, 12, 3 * tile))
+    np.testing.assert_allclose(cut, wanted, atol=1e-4)
+    np.testing.assert_array_equal(tiled, cut)
+    np.testing.assert_allclose(one, wanted[4], atol=1e-4)
+    for name in ('identity', 'expression'):
+      np.testing.assert_allclose(getattr(tiled_slopes[0], name),
+                                 getattr(slopes[0], name), rtol=1e-5, atol=1e-4)
+      basis = f'{name}_basis'
+      np.testing.assert_allclose(getattr(tiled_slopes[1], basis),
+                                 getattr(slopes[1], basis), rtol=1e-5, atol=1e-4)
+    # Other bases have no tiles yet; a few vertices never have.
+    self.assertIsNone(model.replace(
+        identity_basis=2 * model.identity_basis).tiles)
+    self.assertIsNone(morphable_model.tile(_MODEL).tiles)
 
   def test_wrong_number_of_coefficients(self):
     face = FaceParams(jnp.zeros((2, 4)), jnp.zeros(7), jnp.zeros(4))

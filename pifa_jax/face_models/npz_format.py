@@ -18,24 +18,16 @@ The members are stored without compression and with a fixed date, so the same mo
 gives the same bytes on every machine, whatever its zlib.
 """
 
-import hashlib
-import io
 import os
-import pathlib
 from typing import Any, Mapping
-import zipfile
-import zlib
 
 import numpy as np
 
+from pifa_jax import array_files
 from pifa_jax.types import MorphableModel
 
 SCHEMA_VERSION = 1
-# 4 GiB holds 60,000 vertices with 228 float32 bases twenty times over; a file that
-# would inflate to more than this is damaged or hostile.
-DEFAULT_MAX_BYTES = 4 * 2**30
 
-_DATE = (1980, 1, 1, 0, 0, 0)
 _REQUIRED = ('schema_version', 'units', 'mean_shape', 'identity_basis',
              'identity_stddev', 'expression_basis', 'expression_stddev',
              'triangles', 'mean_normals', 'nose_tip', 'content_sha256')
@@ -83,27 +75,15 @@ def save_npz(path: str | os.PathLike[str], model: MorphableModel, *, units: str,
   for name, value in (extras or {}).items():
     arrays[f'extras/{name}'] = np.asarray(value)
   _check(arrays, f'The model to be written to {path}')
-  digest = content_hash(arrays)
+  digest = array_files.content_hash(arrays)
   arrays['content_sha256'] = np.asarray(digest)
 
-  path = pathlib.Path(path)
-  temporary = path.with_name(path.name + '.partial')
-  with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive:
-    for name in sorted(arrays):
-      buffer = io.BytesIO()
-      np.lib.format.write_array(buffer, np.ascontiguousarray(arrays[name]).reshape(
-          arrays[name].shape), version=(1, 0), allow_pickle=False)
-      info = zipfile.ZipInfo(name + '.npy', _DATE)
-      # Fixed too: both depend on the machine otherwise.
-      info.create_system = 3
-      info.external_attr = 0o644 << 16
-      archive.writestr(info, buffer.getvalue())
-  os.replace(temporary, path)
+  array_files.write(path, arrays)
   return digest
 
 
 def load_npz(path: str | os.PathLike[str], *,
-             max_bytes: int = DEFAULT_MAX_BYTES) -> MorphableModel:
+             max_bytes: int = array_files.DEFAULT_MAX_BYTES) -> MorphableModel:
   """Reads a face model; Eq. (1)'s S_0, S^I, S^E and what goes with them.
 
   Args:
@@ -118,7 +98,7 @@ def load_npz(path: str | os.PathLike[str], *,
     FileNotFoundError: if there is no such file.
     ValueError: if it is not a face model, is damaged, or does not fit together.
   """
-  arrays = _read(path, max_bytes, wanted=lambda name: True)
+  arrays = array_files.read(path, 'face model', max_bytes=max_bytes)
   for name in _REQUIRED:
     if name not in arrays:
       raise ValueError(
@@ -129,12 +109,7 @@ def load_npz(path: str | os.PathLike[str], *,
     raise ValueError(
         f'{path} has schema version {version}, this pifa_jax reads version '
         f'{SCHEMA_VERSION}; write the file again with the same release.')
-  stored = str(arrays.pop('content_sha256'))
-  found = content_hash(arrays)
-  if stored != found:
-    raise ValueError(
-        f'{path} is damaged: its content hash is {found[:12]}..., the file says '
-        f'{stored[:12]}...; get it or build it again.')
+  array_files.check_hash(path, arrays)
   _check(arrays, str(path))
 
   def part(prefix):
@@ -159,7 +134,7 @@ def load_npz(path: str | os.PathLike[str], *,
 
 
 def load_extras(path: str | os.PathLike[str], *,
-                max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, np.ndarray]:
+                max_bytes: int = array_files.DEFAULT_MAX_BYTES) -> dict[str, np.ndarray]:
   """Reads only the units and the extra arrays of a face-model file.
 
   Args:
@@ -173,47 +148,11 @@ def load_extras(path: str | os.PathLike[str], *,
     FileNotFoundError: if there is no such file.
     ValueError: if it cannot be read.
   """
-  arrays = _read(path, max_bytes, wanted=lambda name: name.startswith('extras/')
-                 or name in ('units', 'content_sha256'))
+  arrays = array_files.read(
+      path, 'face model', max_bytes=max_bytes,
+      wanted=lambda name: (name.startswith('extras/')
+                           or name in ('units', 'content_sha256')))
   return {name.removeprefix('extras/'): array for name, array in arrays.items()}
-
-
-def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
-  """SHA-256 over names, types, shapes and values, in the order of the names."""
-  digest = hashlib.sha256()
-  for name in sorted(arrays):
-    array = np.asarray(arrays[name])
-    # Little-endian always, so that the hash is a property of the values.
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder('<')).reshape(
-        array.shape)
-    digest.update(f'{name}|{array.dtype.str}|{array.shape}|'.encode())
-    digest.update(array.tobytes())
-  return digest.hexdigest()
-
-
-def _read(path, max_bytes, wanted):
-  """The wanted arrays of a zip of .npy members, after checking its size."""
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(
-        f'No face model at {path}; give the path of an .npz, or \'builtin\'.')
-  try:
-    with zipfile.ZipFile(path) as archive:
-      size = sum(info.file_size for info in archive.infolist())
-      if size > max_bytes:
-        raise ValueError(
-            f'{path} would take {size} bytes of memory, the limit is '
-            f'{max_bytes}; pass max_bytes={size} if you trust the file.')
-      damaged = archive.testzip()
-      if damaged is not None:
-        raise ValueError(f'{path} is damaged in {damaged}; get it again.')
-    with np.load(path, allow_pickle=False) as archive:
-      return {name: archive[name] for name in archive.files if wanted(name)}
-  # zipfile raises the last two on damaged headers: unknown compression, password.
-  except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError,
-          RuntimeError) as error:
-    raise ValueError(f'{path} cannot be read as an .npz ({error}); get the file '
-                     'again.') from error
 
 
 def _check(arrays, what):

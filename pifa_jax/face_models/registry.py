@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from pifa_jax import array_files
 from pifa_jax.face_models import npz_format
 from pifa_jax.face_models import subdivision as subdivision_lib
 from pifa_jax.types import MorphableModel
@@ -84,7 +85,7 @@ def face_model_hash(model: MorphableModel) -> str:
                         ('regions', model.regions)):
     for name, ids in table.items():
       arrays[f'{prefix}/{name}'] = np.asarray(ids, np.int32)
-  return npz_format.content_hash(arrays)
+  return array_files.content_hash(arrays)
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,47 @@
+"""Weights of a training run -> one file that travels.
+
+  python -m experiments.export_weights --checkpoint=runs/synthetic --output=weights.npz
+
+The file holds what alignment and evaluation need, and the run's whole configuration:
+--checkpoint=weights.npz then stands wherever a run's folder may.
+"""
+
+import os
+import sys
+
+from absl import flags
+import numpy as np
+
+from experiments import program, trained
+from pifa_jax.weights import save_weights
+
+flags.DEFINE_string('output', None, 'The .npz to write.')
+flags.DEFINE_enum('kernel_dtype', 'float16', ['float16', 'float32'],
+                  'Of the kernels, nearly all of the file.')
+flags.DEFINE_string('note', '', 'A sentence for the card in the file.')
+
+
+def main(run: program.Run) -> int:
+  """Writes the file; returns the exit code."""
+  del run  # its record is in the file
+  f = flags.FLAGS
+  if not f.output:
+    raise program.UserError('Say where to: --output=weights.npz.')
+  trained_run = trained.open_run(f.checkpoint)
+  model = trained.face_model(trained_run, f, _say)
+  step, variables, checkpoint = trained_run.load(model, f.weights)
+  card = {'config': trained_run.config.to_json(), 'checkpoint': checkpoint,
+          'step': int(step), 'note': f.note}
+  digest = save_weights(f.output, variables, card, dtype=np.dtype(f.kernel_dtype))
+  size = os.path.getsize(f.output) / 1e6
+  print(f'{f.output}: step {step} of {f.checkpoint}, {size:.1f} MB, content '
+        f'{digest[:16]}.\nUse it with --checkpoint={f.output}')
+  return program.EXIT_OK
+
+
+def _say(text):
+  print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+  program.start(main)

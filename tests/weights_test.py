@@ -1,0 +1,87 @@
+"""Weights in a file, and the programs that take it for a run."""
+
+import json
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+
+from pifa_jax import array_files, network, weights
+from tests import program_runs
+
+
+def _variables(rng):
+  return {'params': {'block1': {'conv1': {'kernel': rng.normal(size=(3, 3, 4, 5))},
+                                'fc2': {'kernel': rng.normal(size=(6, 7)),
+                                        'bias': rng.normal(size=7)}}},
+          'batch_stats': {'block1': {'bn1': {'mean': rng.normal(size=5),
+                                             'var': 1e6 * rng.random(5)}}}}
+
+
+class WeightsTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.root = pathlib.Path(folder.name)
+    self.path = self.root / 'w.npz'
+    config = network.PRESETS['tiny']
+    self.card = {'config': {'network': json.loads(json.dumps(vars(config))),
+                            'face_model': 'builtin'}, 'note': 'ü'}
+
+  def test_round_trip(self):
+    variables = _variables(np.random.default_rng(0))
+    digest = weights.save_weights(self.path, variables, self.card)
+    found = weights.load_weights(self.path)
+    self.assertEqual(found.network, network.PRESETS['tiny'])
+    self.assertEqual(found.card, self.card)
+    self.assertEqual(found.content_hash, digest)
+    block, wanted = found.variables['params']['block1'], variables['params']['block1']
+    # Half a unit in the last of eleven bits.
+    np.testing.assert_allclose(block['conv1']['kernel'], wanted['conv1']['kernel'],
+                               rtol=2**-11, atol=1e-7)
+    np.testing.assert_allclose(block['fc2']['bias'], wanted['fc2']['bias'], rtol=1e-7)
+    np.testing.assert_allclose(
+        found.variables['batch_stats']['block1']['bn1']['var'],
+        variables['batch_stats']['block1']['bn1']['var'], rtol=1e-7)
+    weights.save_weights(self.path, variables, self.card, dtype=np.float32)
+    np.testing.assert_allclose(
+        weights.load_weights(self.path).variables['params']['block1']['fc2']['kernel'],
+        wanted['fc2']['kernel'], rtol=1e-7)
+
+  def test_too_large_for_float16(self):
+    variables = _variables(np.random.default_rng(0))
+    variables['params']['block1']['fc2']['kernel'][0, 0] = 1e5
+    with self.assertRaisesRegex(ValueError, 'params/block1/fc2/kernel are not finite'):
+      weights.save_weights(self.path, variables, self.card)
+
+  def test_other_files(self):
+    with self.assertRaisesRegex(FileNotFoundError, 'No file of weights at'):
+      weights.load_weights(self.path)
+    array_files.write(self.path, {'card': np.asarray('{}')})
+    with self.assertRaisesRegex(ValueError, 'does not hold weights'):
+      weights.load_weights(self.path)
+    self.path.write_bytes(b'<!DOCTYPE html>')
+    with self.assertRaisesRegex(ValueError, 'cannot be read'):
+      weights.load_weights(self.path)
+
+  def test_stands_for_the_run_that_made_it(self):
+    data = ['--dataset=synthetic', '--appearance=plain', '--num_train=16',
+            '--num_test=8', f'--cache_dir={self.root / "cache"}']
+    run = self.root / 'run'
+    program_runs.run('train', f'--workdir={run}', '--preset=tiny', '--num_blocks=1',
+                     '--face_model=builtin', '--fc_pool=4', '--batch_size=4',
+                     '--num_steps=3', '--picture_every=0', '--tensorboard=false', *data)
+    said = program_runs.run('export_weights', f'--checkpoint={run}',
+                            f'--output={self.path}', '--kernel_dtype=float32').stdout
+    self.assertIn(f'Use it with --checkpoint={self.path}', said)
+    row = lambda text: text.partition('NME (%)')[2].splitlines()[1]
+    self.assertEqual(*(
+        row(program_runs.run('evaluate', f'--checkpoint={source}', *data).stdout)
+        for source in (run, self.path)))
+
+
+if __name__ == '__main__':
+  absltest.main()
