@@ -37,6 +37,8 @@ flags.DEFINE_boolean('exact_params', False, '300W-LP: take P from the data set '
 flags.DEFINE_integer('num_train', 8000, 'Synthetic training faces.',
                      lower_bound=2)
 flags.DEFINE_integer('num_test', 512, 'Synthetic test faces.', lower_bound=1)
+flags.DEFINE_enum('appearance', 'full', synthetic.LOOKS, 'Synthetic faces: full = '
+                  'like photographs; plain = flat colours, learnt in minutes.')
 flags.DEFINE_integer('data_seed', 0, 'Of the synthetic faces.', lower_bound=0)
 flags.DEFINE_float('validation', 0.05, 'Share of the training set that is held '
                    'out to choose the best checkpoint.', lower_bound=0.0,
@@ -183,10 +185,22 @@ def _held_out(groups, share):
   return np.array([group in chosen for group in groups])
 
 
+def synthetic_config(f: flags.FlagValues, **changes) -> synthetic.SyntheticConfig:
+  """The distribution of the built-in faces that the flags name.
+
+  Args:
+    f: the flags.
+    **changes: other fields of `SyntheticConfig`.
+  """
+  if f.appearance == 'plain':
+    return synthetic.plain_config(**changes)
+  return synthetic.SyntheticConfig(look='full', **changes)
+
+
 def _synthetic(model, f, split, say, margin=packed.MARGIN):
   # More margin at the same size of a face.
   size = round(packed.IMAGE_SIZE * margin / packed.MARGIN)
-  config = synthetic.SyntheticConfig(image_size=size, margin=margin)
+  config = synthetic_config(f, image_size=size, margin=margin)
   count = f.num_train if split == 'train' else f.num_test
   # Test faces come from a seed of their own, not from further along the same.
   seed = 2 * f.data_seed + (split == 'test')
@@ -196,8 +210,8 @@ def _synthetic(model, f, split, say, margin=packed.MARGIN):
 
   def build():
     say(f'Drawing {count} {split} faces ...')
-    units = (np.stack(list(builtin_expression_units().values()))
-             if f.face_model.startswith('builtin') else None)
+    units = (builtin_expression_units() if f.face_model.startswith('builtin')
+             else None)
     arrays = synthetic.generate(model, config, seed=seed, start=0, count=count,
                                 expression_units=units, progress=say)
     return {**arrays, 'residuals': np.zeros(count, np.float32),

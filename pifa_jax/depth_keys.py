@@ -64,3 +64,17 @@ def winning_index(keys: Array) -> jax.Array:
   with jax.enable_x64(True):
     return jnp.where(keys == _EMPTY, jnp.int32(-1),
                      keys.astype(jnp.uint32).astype(jnp.int32))
+
+
+def nearest_depth(keys: Array) -> jax.Array:
+  """(C,) float32 depth of the nearest thing of every cell, infinite where none is.
+
+  Args:
+    keys: (C,) of `scatter_nearest`.
+  """
+  with jax.enable_x64(True):
+    bits = (keys >> jnp.uint64(32)).astype(jnp.uint32)
+    none = keys == _EMPTY
+  # The inverse of `ordered_bits`.
+  bits = jnp.where((bits >> 31).astype(bool), bits ^ jnp.uint32(0x80000000), ~bits)
+  return jnp.where(none, jnp.inf, jax.lax.bitcast_convert_type(bits, jnp.float32))

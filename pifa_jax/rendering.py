@@ -14,43 +14,13 @@ from pifa_jax.types import Array
 # Barycentric slack, so that a pixel centre on a shared edge belongs to both
 # triangles instead of neither.
 _EDGE = 1e-5
+# Sides of the windows of pixels that triangles are sorted into, and how many pixels
+# one round of drawing tries: few rounds, and little waste at the end of a size.
+_WINDOWS = (2, 3, 4, 6, 9, 14, 24, 48, 100)
+_ROUND = 16384
 
 
-def triangle_buckets(vertices: Array, triangles: Array, scale: float,
-                     windows: tuple[int, ...] = (4, 6, 9, 14, 22, 34, 52, 80)
-                     ) -> tuple[tuple[np.ndarray, int], ...]:
-  """Sorts triangles by the largest window of pixels that one can cover.
-
-  Rotated in any way, a triangle's bounding box is at most as wide as its longest
-  edge: small triangles then try few pixels.
-
-  Args:
-    vertices: (Q, 3) of a typical face, model units.
-    triangles: (T, 3) vertex ids.
-    scale: pixels per model unit, times a reserve for other faces.
-    windows: sides of the windows to use, ascending, pixels.
-
-  Returns:
-    ((triangle ids, window), ...); together they hold every triangle once.
-
-  Raises:
-    ValueError: if a triangle does not fit the largest window.
-  """
-  corners = np.asarray(vertices)[np.asarray(triangles)]
-  edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
-  # An extent of e pixels covers at most floor(e) + 1 pixel centres.
-  need = np.floor(edges.max(axis=1) * scale) + 1
-  if need.max() > windows[-1]:
-    raise ValueError(
-        f'A triangle covers up to {int(need.max())} pixels but the largest window '
-        f'is {windows[-1]}; subdivide the mesh or draw smaller pictures.')
-  smallest = np.searchsorted(windows, need)
-  return tuple((np.where(smallest == i)[0].astype(np.int32), window)
-               for i, window in enumerate(windows) if (smallest == i).any())
-
-
-def rasterize(positions: Array, depth: Array, triangles: Array,
-              buckets: tuple[tuple[Array, int], ...], *,
+def rasterize(positions: Array, depth: Array, triangles: Array, *,
               image_size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Which triangle every pixel sees, and where in it.
 
@@ -61,30 +31,110 @@ def rasterize(positions: Array, depth: Array, triangles: Array,
     positions: (Q, 2) pixels.
     depth: (Q,) smaller is nearer.
     triangles: (T, 3) vertex ids.
-    buckets: of `triangle_buckets`.
     image_size: H = W.
 
   Returns:
     (H, W) int32 triangle ids, -1 where there is none; (H, W, 3) barycentric
     coordinates; (H, W) depth, infinite where there is no triangle.
   """
-  corners = positions[triangles]
-  corner_depth = depth[triangles]
-  nearest = depth_keys.empty(image_size * image_size)
-  for ids, window in buckets:
-    ids = jnp.asarray(ids)
-    cell, z = _candidates(corners[ids], corner_depth[ids], window, image_size)
-    nearest = depth_keys.scatter_nearest(
-        nearest, cell.ravel(), depth_keys.ordered_bits(z).ravel(),
-        jnp.broadcast_to(ids[:, None], cell.shape).ravel())
-  winner = depth_keys.winning_index(nearest)
+  keys = scatter_triangles(
+      depth_keys.empty(image_size * image_size), positions, depth, triangles,
+      image_size=image_size)
+  return resolve(keys, positions, depth, triangles, image_size=image_size)
+
+
+def scatter_triangles(keys: Array, positions: Array, depth: Array,
+                      triangles: Array, *, image_size: int,
+                      first_id: int = 0) -> jax.Array:
+  """Draws triangles into a buffer of depth keys; more can be drawn on top.
+
+  Triangles that face away or cover no pixel centre are left out; the others are
+  sorted by how many pixels they try, and every size is drawn by a loop of its own,
+  as many rounds as this picture needs.
+
+  Args:
+    keys: (H * W,) of `depth_keys.empty` or an earlier call.
+    positions: (Q, 2) pixels; a triangle with a corner that is not finite is not
+      drawn.
+    depth: (Q,) smaller is nearer.
+    triangles: (T, 3) vertex ids.
+    image_size: H = W.
+    first_id: id of the first triangle in the keys.
+
+  Returns:
+    (H * W,) keys.
+  """
+  triangles = jnp.asarray(triangles)
+  corners = jnp.concatenate([positions[triangles], depth[triangles][..., None]],
+                            axis=-1).reshape(-1, 9)
+  u, v = corners[:, 0::3], corners[:, 1::3]
+  area = ((u[:, 1] - u[:, 0]) * (v[:, 2] - v[:, 0])
+          - (v[:, 1] - v[:, 0]) * (u[:, 2] - u[:, 0]))
+  # Pixel centres between the least and the greatest corner, inside the picture.
+  extent = lambda x: (jnp.minimum(jnp.floor(x.max(axis=1)), image_size - 1)
+                      - jnp.maximum(jnp.ceil(x.min(axis=1)), 0) + 1)
+  wide, high = extent(u), extent(v)
+  # Comparisons with NaN are false: such triangles stay out.
+  drawn = (area < 0) & (wide > 0) & (high > 0)
+  windows = [w for w in _WINDOWS if w < image_size] + [image_size]
+  size = jnp.searchsorted(jnp.asarray(windows, corners.dtype),
+                          jnp.maximum(wide, high))
+  size = jnp.where(drawn, size, len(windows))
+  for index, window in enumerate(windows):
+    keys = _scatter_class(keys, corners, size == index, window, image_size,
+                          first_id)
+  return keys
+
+
+def _scatter_class(keys, corners, chosen, window, image_size, first_id):
+  """Draws the chosen triangles, all of which fit the window."""
+  # So many at a time that a round tries a few ten thousand pixels.
+  step = max(1, min(_ROUND // window**2, corners.shape[0]))
+  rank = jnp.cumsum(chosen)
+  count = rank[-1]
+  ids = jnp.zeros(corners.shape[0] + step, jnp.int32).at[
+      jnp.where(chosen, rank - 1, corners.shape[0] + step)].set(
+          jnp.arange(corners.shape[0], dtype=jnp.int32), mode='drop')
+
+  def draw(state):
+    first, keys = state
+    these = jax.lax.dynamic_slice_in_dim(ids, first, step)
+    cell, z = _candidates(corners[these].reshape(-1, 3, 3), window, image_size)
+    cell = jnp.where((first + jnp.arange(step) < count)[:, None], cell,
+                     image_size * image_size)
+    keys = depth_keys.scatter_nearest(
+        keys, cell.ravel(), depth_keys.ordered_bits(z).ravel(),
+        jnp.broadcast_to(first_id + these[:, None], cell.shape).ravel())
+    return first + step, keys
+
+  return jax.lax.while_loop(lambda state: state[0] < count, draw,
+                            (jnp.int32(0), keys))[1]
+
+
+def resolve(keys: Array, positions: Array, depth: Array, triangles: Array, *,
+            image_size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """What every pixel of a buffer of keys shows.
+
+  Args:
+    keys: (H * W,) of `scatter_triangles`.
+    positions: (Q, 2) pixels.
+    depth: (Q,) smaller is nearer.
+    triangles: (T, 3) vertex ids; the ids in the keys count these.
+    image_size: H = W.
+
+  Returns:
+    As `rasterize`.
+  """
+  winner = depth_keys.winning_index(keys)
   found = winner >= 0
-  at = jnp.maximum(winner, 0)
+  corners = jnp.concatenate(
+      [positions, depth[:, None]], axis=-1)[
+          jnp.asarray(triangles)[jnp.maximum(winner, 0)]]
   grid = jnp.arange(image_size, dtype=positions.dtype)
   v, u = jnp.meshgrid(grid, grid, indexing='ij')
-  weights, _ = _barycentric(corners[at],
+  weights, _ = _barycentric(corners[..., :2],
                             jnp.stack([u.ravel(), v.ravel()], axis=-1))
-  z = jnp.where(found, jnp.sum(weights * corner_depth[at], axis=-1), jnp.inf)
+  z = jnp.where(found, jnp.sum(weights * corners[..., 2], axis=-1), jnp.inf)
   shape = (image_size, image_size)
   weights = jnp.where(found[:, None], weights, 0.0)
   return winner.reshape(shape), weights.reshape(shape + (3,)), z.reshape(shape)
@@ -101,13 +151,14 @@ def _barycentric(corners, point):
   return jnp.stack([1 - w1 - w2, w1, w2], axis=-1), area
 
 
-def _candidates(corners, corner_depth, window, image_size):
+def _candidates(corners, window, image_size):
   """Cells and depths of the window of pixels at every triangle.
 
   Barycentric coordinates and depth are linear in the pixel, so a candidate costs
   three multiply-adds on whole planes, one plane per coordinate.
   """
-  start = jnp.ceil(jnp.min(corners, axis=1))
+  corners, corner_depth = corners[..., :2], corners[..., 2]
+  start = jnp.maximum(jnp.ceil(jnp.min(corners, axis=1)), 0)
   origin, area = _barycentric(corners, start)
   (ax, ay), (bx, by), (cx, cy) = (
       (corners[:, i, 0], corners[:, i, 1]) for i in range(3))
@@ -128,8 +179,7 @@ def _candidates(corners, corner_depth, window, image_size):
   z = corner_depth[:, :1] + w1 * depth_1[:, None] + w2 * depth_2[:, None]
   u, v = start[:, :1] + du, start[:, 1:] + dv
   inside = ((w1 >= -_EDGE) & (w2 >= -_EDGE) & (w1 + w2 <= 1 + _EDGE)
-            & (area < 0)[:, None] & (u >= 0) & (u < image_size)
-            & (v >= 0) & (v < image_size))
+            & (area < 0)[:, None] & (u < image_size) & (v < image_size))
   # Not `pixel.astype(int)` before the test: far outside it would not fit.
   cell = jnp.where(inside, v * image_size + u, image_size * image_size)
   return cell.astype(jnp.int32), z

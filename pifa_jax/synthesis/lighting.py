@@ -1,0 +1,127 @@
+"""Light on a face: surroundings, lamps, the head's own shadow, highlights."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pifa_jax.synthesis.appearance import Appearance
+from pifa_jax.synthesis.draws import Draws
+from pifa_jax.types import Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Light:
+  """The light of one picture, in the camera's frame (x right, y up, z to viewer).
+
+  Attributes:
+    harmonics: (9, 3) radiance of the surroundings, second-order spherical
+      harmonics (unnormalised basis of `_basis`), RGB.
+    directions: (2, 3) unit, towards the lamps.
+    colors: (2, 3) their strengths.
+    width: (2,) exponents of their lobes; large is a small lamp.
+  """
+
+  harmonics: Array
+  directions: Array
+  colors: Array
+  width: Array
+
+
+def _basis(d):
+  x, y, z = d[..., 0], d[..., 1], d[..., 2]
+  return jnp.stack([jnp.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z,
+                    x * x - y * y], axis=-1)
+
+
+def random_light(key: Array, config: Appearance) -> Light:
+  """Draws the light of a picture.
+
+  Args:
+    key: a key.
+    config: strengths of `environment` and `key_light`.
+  """
+  draws = Draws(key, 64)
+  env, lamp = config.environment, config.key_light
+  warm = lambda s: jnp.exp(s * draws.normal() * jnp.array([1.0, 0.05, -1.0])
+                           + 0.3 * s * draws.normal(0, 1, (3,)))
+  tint = warm(0.12 * env)
+  # Light mostly comes from above and, on photographs of faces, from the front.
+  linear = jnp.array([0.0, 0.28, 0.12]) * env + draws.normal(0, 0.22 * env, (3,))
+  second = draws.normal(0, 0.07 * env, (5,))
+  shape = jnp.concatenate([jnp.ones(1), linear, second])
+  colored = draws.normal(0, 0.05 * env, (9, 3))
+  harmonics = tint * (shape[:, None] + colored)
+  directions = draws.normal(0, 1, (2, 3)) * jnp.array([1.0, 0.6, 0.7]) + jnp.array(
+      [[0.0, 0.7, 0.9], [0.0, 0.1, -0.2]])
+  directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
+  # From flat, cloudy light to a lamp or the sun alone; a second one at times.
+  strength = 3.0 * lamp * jnp.stack([
+      draws.uniform()**1.3, draws.uniform() * draws.chance(0.3)])
+  colors = strength[:, None] * jnp.stack([warm(0.12 * lamp), warm(0.3 * lamp)])
+  return Light(harmonics=harmonics, directions=directions, colors=colors,
+               width=draws.uniform(2.0, 40.0, (2,)))
+
+
+def irradiance(light: Light, normals: Array, rotation: Array, directions: Array,
+               visibility: Array) -> jax.Array:
+  """Diffuse light at every vertex of the head, with its own shadow.
+
+  The surroundings and the lamps are sampled in the directions for which shadows
+  are known: E = sum_k V_k max(0, n.d_k) L(d_k), scaled so that unit radiance all
+  around gives 1 on an open surface.
+
+  Args:
+    light: of the picture.
+    normals: (Q, 3) unit, model frame.
+    rotation: (3, 3) model to camera frame.
+    directions: (K, 3) unit, model frame.
+    visibility: (Q, K).
+
+  Returns:
+    (Q, 3).
+  """
+  seen = directions @ rotation.T
+  radiance = jnp.maximum(_basis(seen) @ light.harmonics, 0.05)
+  # A lobe's samples add up to the same light, wherever it points.
+  lobe = jnp.exp(light.width * (seen @ light.directions.T - 1))
+  lobe = lobe / jnp.sum(lobe, axis=0)
+  count = directions.shape[0]
+  radiance = radiance + 0.25 * count * lobe @ light.colors
+  cosine = jax.nn.relu(normals @ directions.T) * visibility
+  return (4.0 / count) * cosine @ radiance
+
+
+def open_irradiance(light: Light, normals: Array) -> jax.Array:
+  """The same for things that cast no shadow on themselves.
+
+  Args:
+    light: of the picture.
+    normals: (..., 3) unit, camera frame.
+
+  Returns:
+    (..., 3).
+  """
+  # Lambert's cosine weakens the first and second order to 2/3 and 1/4.
+  order = np.array([1.0] + 3 * [2 / 3] + 5 * [0.25], np.float32)
+  around = jnp.maximum(_basis(normals) * order @ light.harmonics, 0.05)
+  lamps = jax.nn.relu(normals @ light.directions.T) @ light.colors
+  return around + lamps
+
+
+def highlight(light: Light, normals: Array, roughness: float = 18.0) -> jax.Array:
+  """Mirrored lamps on a glossy surface (Blinn-Phong).
+
+  Args:
+    light: of the picture.
+    normals: (..., 3) unit, camera frame.
+    roughness: exponent.
+
+  Returns:
+    (..., 3) for a gloss of one.
+  """
+  half = light.directions + jnp.array([0.0, 0.0, 1.0])
+  half = half / jnp.maximum(jnp.linalg.norm(half, axis=1, keepdims=True), 1e-3)
+  return jax.nn.relu(normals @ half.T)**roughness @ light.colors

@@ -1,0 +1,195 @@
+"""Draws a head as a photograph shows it: person, hair, things, light, camera."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pifa_jax import depth_keys, morphable_model, projection, rendering
+from pifa_jax.synthesis import accessories
+from pifa_jax.synthesis import backgrounds
+from pifa_jax.synthesis import hair as hair_lib
+from pifa_jax.synthesis import lighting
+from pifa_jax.synthesis import meshes
+from pifa_jax.synthesis import occluders
+from pifa_jax.synthesis import photograph as photograph_lib
+from pifa_jax.synthesis import skin as skin_lib
+from pifa_jax.synthesis.anatomy import Anatomy
+from pifa_jax.synthesis.appearance import Appearance
+from pifa_jax.synthesis.draws import Draws
+from pifa_jax.types import Array, MorphableModel
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class View:
+  """How points of the head's frame come into the picture.
+
+  Attributes:
+    rotation: (3, 3) model to camera frame.
+    scale: () pixels per model unit.
+    translation: (2,) where the model's origin would be without perspective, pixels.
+    nearness: () 1 / distance of the camera, in 1 / model units; 0 = weak
+      perspective.
+    centre: (3,) in the camera's frame, model units: the point that perspective
+      leaves where it is and as large as it is.
+  """
+
+  rotation: Array
+  scale: Array
+  translation: Array
+  nearness: Array
+  centre: Array
+
+  def __call__(self, points: Array) -> tuple[jax.Array, jax.Array]:
+    """Projects (E, 3) model-frame points: (E, 2) pixels and (E,) depth, pixels."""
+    seen = points @ self.rotation.T
+    offset = seen - self.centre
+    # Nearer than the centre is larger. Not nearer than a third of the distance:
+    # shoulders of a head that is very close would come through the camera.
+    growth = 1 / jnp.maximum(1 - self.nearness * offset[:, 2], 1 / 3)
+    flat = self.centre[:2] + offset[:, :2] * growth[:, None]
+    return (self.translation + self.scale * flat * jnp.array([1.0, -1.0]),
+            -self.scale * seen[:, 2])
+
+
+def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
+         view: View, pose: Array, config: Appearance, *,
+         image_size: int) -> tuple[jax.Array, jax.Array]:
+  """Draws one face.
+
+  Args:
+    key: a key.
+    model: the 3DMM.
+    anatomy: of the model.
+    vertices: (Q, 3) the face, model frame.
+    view: the camera.
+    pose: (3,) yaw, pitch, roll in radians; the shoulders follow it half.
+    config: strengths and probabilities.
+    image_size: side of the picture.
+
+  Returns:
+    (S, S, 3) in [0, 1]; the (s S, s S) z-buffer of the head alone, in depth's
+    pixels, s samples a pixel's side.
+  """
+  keys = dict(zip(
+      ('person', 'skin', 'light', 'hair', 'teeth', 'glasses', 'clothes', 'ground',
+       'texture', 'occluder', 'photograph', 'rest'), jax.random.split(key, 12)))
+  draws = Draws(keys['rest'], 32)
+  person = skin_lib.random_complexion(keys['person'], config)
+  light = lighting.random_light(keys['light'], config)
+
+  # The head.
+  normals = morphable_model.vertex_normals(vertices, model.triangles)
+  albedo, gloss = skin_lib.vertex_albedo(keys['skin'], person, anatomy, config)
+  shells, hairline, opacity = hair_lib.hair_and_headwear(
+      keys['hair'], anatomy, vertices, person.hair, config)
+  cover = opacity * hair_lib.scalp_cover(anatomy, hairline)
+  albedo = albedo + cover[:, None] * (0.8 * person.hair - albedo)
+  visibility = 1 - config.shadow * (1 - anatomy.visibility)
+  diffuse = lighting.irradiance(light, normals, view.rotation,
+                                anatomy.directions, visibility)
+  open_share = jnp.mean(visibility, axis=1) * 2
+  head = _attributes(albedo, diffuse, normals @ view.rotation.T,
+                     anatomy.canonical, gloss * jnp.clip(open_share, 0, 1),
+                     anatomy.fields['eyeball'])
+
+  # What goes with it.
+  turn = pose * draws.uniform(0.2, 0.7) + draws.normal(
+      0, jnp.array([0.25, 0.05, 0.06]), (3,))
+  body_rotation = projection.rotation_from_euler(turn[0], 0.3 * turn[1], 0.5 * turn[2])
+  frames, lens, lens_triangles, through, mirror = accessories.glasses(
+      keys['glasses'], anatomy, vertices, config)
+  things = meshes.join([
+      shells, accessories.teeth(keys['teeth'], anatomy, vertices), frames,
+      accessories.clothes(keys['clothes'], anatomy, person.skin, view.rotation,
+                          body_rotation, config)])
+  thing_normals = morphable_model.vertex_normals(
+      jnp.nan_to_num(things.vertices),
+      things.triangles) @ view.rotation.T
+  extra = _attributes(
+      things.albedo, lighting.open_irradiance(light, thing_normals),
+      thing_normals, jnp.full_like(things.vertices, -500.0), things.gloss,
+      jnp.zeros(things.gloss.shape))
+
+  # Samples: head first, since landmarks are visible by the head alone.
+  fine = image_size * config.supersample
+  place = lambda points: _finer(*view(points), config.supersample)
+  positions, depth = place(vertices)
+  empty = depth_keys.empty(fine * fine)
+  head_keys = rendering.scatter_triangles(empty, positions, depth, model.triangles,
+                                          image_size=fine)
+  head_depth = depth_keys.nearest_depth(head_keys).reshape(fine, fine)
+  more_positions, more_depth = place(things.vertices)
+  all_keys = rendering.scatter_triangles(
+      head_keys, more_positions, more_depth, things.triangles, image_size=fine,
+      first_id=model.triangles.shape[0])
+  triangles = jnp.concatenate(
+      [jnp.asarray(model.triangles), things.triangles + model.num_vertices])
+  ids, weights, z = rendering.resolve(
+      all_keys, jnp.concatenate([positions, more_positions]),
+      jnp.concatenate([depth, more_depth]), triangles, image_size=fine)
+  samples = rendering.interpolate(ids, weights, triangles,
+                                  jnp.concatenate([head, extra]))
+
+  texture = backgrounds.octaves(keys['texture'], image_size, 3)
+  image = _shade(samples, person, anatomy, light, config,
+                 jnp.repeat(jnp.repeat(texture[..., 0], config.supersample, 0),
+                            config.supersample, 1))
+  lens_positions, lens_depth = place(lens)
+  glass = rendering.scatter_triangles(
+      empty, lens_positions, lens_depth, lens_triangles, image_size=fine)
+  before = (depth_keys.nearest_depth(glass).reshape(fine, fine) < z)[..., None]
+  image = jnp.where(before & (ids >= 0)[..., None], image * through + mirror, image)
+
+  ground = backgrounds.background(keys['ground'], image_size, config.background)
+  covered = _pool((ids >= 0).astype(jnp.float32)[..., None], config.supersample)
+  image = _pool(jnp.where((ids >= 0)[..., None], image, 0.0), config.supersample)
+  image = image + (1 - covered) * ground
+
+  subject = jnp.zeros((image_size, image_size))
+  points = view(vertices[jnp.asarray(anatomy.landmarks)])[0]
+  low, high = jnp.min(points, axis=0), jnp.max(points, axis=0)
+  face = jnp.concatenate([(low + high) / 2, (high - low) / 2])
+  grid = jnp.arange(image_size)
+  inside = lambda axis: jnp.abs(grid - face[axis]) < 0.7 * face[2 + axis]
+  subject = (inside(1)[:, None] & inside(0)[None, :]) * covered[..., 0]
+  lit_skin = jnp.mean(diffuse, axis=0) * person.skin
+  image = occluders.occlude(keys['occluder'], image, face, lit_skin, texture, config)
+  return photograph_lib.photograph(keys['photograph'], image, subject, config), (
+      head_depth / config.supersample)
+
+
+def _attributes(albedo, diffuse, normals, place, gloss, eyeball):
+  """(Q, 14) in the order that `_shade` takes apart."""
+  return jnp.concatenate([albedo, diffuse, normals, jnp.asarray(place),
+                          gloss[:, None], jnp.asarray(eyeball)[:, None]], axis=1)
+
+
+def _shade(samples, person, anatomy, light, config, grain):
+  """(H, W, 14) samples -> (H, W, 3) radiance."""
+  albedo, diffuse, normal, place, gloss, eyeball = jnp.split(
+      samples, (3, 6, 9, 12, 13), axis=-1)
+  albedo = skin_lib.paint_brows(albedo, place, person, anatomy, grain)
+  albedo = jnp.where(eyeball > 0.5,
+                     skin_lib.eyeball_color(place, person, anatomy), albedo)
+  length = jnp.linalg.norm(normal, axis=-1, keepdims=True)
+  normal = normal / jnp.maximum(length, 1e-6)
+  shine = lighting.highlight(light, normal)
+  # Eyes are wet: small, strong highlights.
+  gloss = jnp.where(eyeball > 0.5, 0.0, gloss) * 0.09 * config.specular
+  wet = jnp.where(eyeball > 0.5, 0.5 * config.specular, 0.0)
+  glint = lighting.highlight(light, normal, 150.0)
+  return albedo * diffuse + gloss * shine + wet * glint
+
+
+def _finer(positions, depth, factor):
+  """Pixels -> samples; an integer is the centre of a pixel, and of a sample."""
+  return (positions + 0.5) * factor - 0.5, depth * factor
+
+
+def _pool(image, factor):
+  """Averages the samples of every pixel."""
+  size = image.shape[0] // factor
+  return image.reshape(size, factor, size, factor, -1).mean(axis=(1, 3))
