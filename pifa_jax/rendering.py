@@ -16,7 +16,7 @@ from pifa_jax.types import Array
 _EDGE = 1e-5
 # Sides of the windows of pixels that triangles are sorted into, and how many pixels
 # one round of drawing tries: few rounds, and little waste at the end of a size.
-_WINDOWS = (2, 3, 4, 6, 9, 14, 24, 48, 100)
+_WINDOWS = (2, 4, 6, 10, 16, 28, 56, 120)
 _ROUND = 16384
 
 
@@ -81,8 +81,11 @@ def scatter_triangles(keys: Array, positions: Array, depth: Array,
                           jnp.maximum(wide, high))
   size = jnp.where(drawn, size, len(windows))
   for index, window in enumerate(windows):
-    keys = _scatter_class(keys, corners, size == index, window, image_size,
-                          first_id)
+    chosen = size == index
+    keys = jax.lax.cond(
+        jnp.any(chosen),
+        lambda keys: _scatter_class(keys, corners, chosen, window, image_size,
+                                    first_id), lambda keys: keys, keys)
   return keys
 
 
@@ -230,7 +233,7 @@ def shade(albedo: Array, normals: Array, *, ambient: Array, sky: Array,
 
 
 def z_buffer_visibility(points: Array, depth: Array, z_buffer: Array, *,
-                        tolerance: float) -> jax.Array:
+                        tolerance: float, radius: int = 1) -> jax.Array:
   """Which points no surface hides.
 
   A point counts as hidden if all the surface around its pixel lies in front of
@@ -241,6 +244,7 @@ def z_buffer_visibility(points: Array, depth: Array, z_buffer: Array, *,
     depth: (N,) as in the z-buffer.
     z_buffer: (H, W), infinite where empty.
     tolerance: in units of depth.
+    radius: of the square of pixels that counts as "around", pixels.
 
   Returns:
     (N,) bool; a point outside the picture is hidden if its nearest border pixel
@@ -248,8 +252,8 @@ def z_buffer_visibility(points: Array, depth: Array, z_buffer: Array, *,
   """
   size = z_buffer.shape[0]
   pixel = jnp.clip(jnp.round(points), 0, size - 1).astype(jnp.int32)
-  around = jnp.stack(jnp.meshgrid(jnp.arange(-1, 2), jnp.arange(-1, 2)),
-                     axis=-1).reshape(-1, 2)
+  steps = jnp.arange(-radius, radius + 1)
+  around = jnp.stack(jnp.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
   near = jnp.clip(pixel[:, None] + around, 0, size - 1)
   surface = z_buffer[near[..., 1], near[..., 0]]
   return jnp.any(surface >= depth[:, None] - tolerance, axis=1)

@@ -186,7 +186,7 @@ def _draw_face(key, face, angles, vertices, *, model, anatomy, config, tolerance
   fine = z_buffer.shape[0] // size
   visible = rendering.z_buffer_visibility(
       (points + 0.5) * fine - 0.5, depth, z_buffer,
-      tolerance=tolerance * view.scale)
+      tolerance=tolerance * view.scale, radius=fine)
   return {
       'images': jnp.uint8(jnp.round(255 * jnp.clip(image, 0.0, 1.0))),
       'landmarks': points,

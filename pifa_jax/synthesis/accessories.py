@@ -13,7 +13,7 @@ from pifa_jax.types import Array
 
 _TEETH = 17  # vertices along an arch
 _RIM = 25  # points of a rim of glasses
-_ARC, _STEPS = 49, 9  # of the shoulders
+_ARC, _STEPS = 97, 17  # of the shoulders
 
 
 def teeth(key: Array, anatomy: Anatomy, vertices: Array) -> meshes.Mesh:
@@ -182,16 +182,17 @@ def clothes(key: Array, anatomy: Anatomy, skin: Array, rotation: Array,
   front = jnp.abs(angle)[:, None] < opening
   inner = jnp.where(draws.chance(0.45), skin * 0.95, shirt)
   albedo = jnp.where(front[..., None], inner, main)
-  knot = draws.chance(0.3) & (jnp.abs(angle)[:, None] < 0.09)
+  knot = draws.chance(0.3) & (jnp.abs(angle)[:, None] < 0.1)
   albedo = jnp.where((knot & front)[..., None], tie, albedo)
-  stripes = jnp.sin(jnp.arange(_STEPS) * draws.uniform(1, 3)
-                    + draws.uniform(-1.5, 1.5) * jnp.arange(_ARC)[:, None])
+  stripes = jnp.sin(jnp.arange(_STEPS) * draws.uniform(0.5, 2)
+                    + draws.uniform(-1, 1) * jnp.arange(_ARC)[:, None])
   stripes = draws.chance(0.3) * jnp.clip(0.5 + 2 * stripes, 0, 1)
   albedo = albedo + 0.6 * (stripes * ~front)[..., None] * (shirt - albedo)
-  folds = 0.12 * draws.normal(0, 1, (9,))[jnp.arange(_ARC) % 9][:, None]
+  folds = 0.3 * jnp.sin(jnp.outer(jnp.arange(_ARC), draws.uniform(0.1, 0.6, (4,)))
+                        + draws.uniform(0, 6, (4,))) @ draws.normal(0, 0.4, (4, 1))
   albedo = jnp.clip(albedo * jnp.exp(folds)[..., None], 0.003, 0.9)
   mesh = meshes.Mesh(
       vertices=places.reshape(-1, 3) * anatomy.unit, albedo=albedo.reshape(-1, 3),
       gloss=jnp.full(_ARC * _STEPS, 0.1),
-      triangles=meshes.grid_triangles(_ARC, _STEPS, two_sided=True))
+      triangles=meshes.grid_triangles(_ARC, _STEPS))
   return meshes.shown(mesh, draws.chance(config.clothes))

@@ -157,10 +157,10 @@ def _fields(model, canonical, ids):
                     corner[1] + 36])
   not_lips = 1 - np.clip(2 * lips, 0, 1)
   chin = at[8][1]
-  jaw = (_step(edge - y, 5) * _step(y - chin + 22, 8) * _step(z + 52, 10)
+  jaw = (_step(edge - y, 8) * _step(y - chin + 22, 11) * _step(z + 48, 14)
          * not_lips * (1 - inner) * (1 - regions['nostrils']))
   above_lip = (_step(y - corner[1], 2) * _step(wing[1] + 1 - y, 1.5)
-               * _step(corner[0] + 6 - side, 4))
+               * _step(corner[0] + 5 - side, 5))
   beside = _step(side - corner[0] + 2, 3)
   below = _step(corner[1] - 2 - y, 3)
   return {
@@ -182,7 +182,7 @@ def _fields(model, canonical, ids):
       'creases': _bump(_to_polyline(mirrored[:, :2],
                                     upper[:, :2] + [0, 4.2]), 1.2) * front,
       'moustache': above_lip * not_lips * (1 - inner) * (1 - regions['nostrils']),
-      'goatee': jaw * np.maximum(above_lip, _step(corner[0] + 5 - side, 4)
+      'goatee': jaw * np.maximum(above_lip, _step(corner[0] + 3 - side, 6)
                                  * np.maximum(below, beside)),
       'beard': jaw,
       'oil': np.maximum.reduce([

@@ -96,10 +96,10 @@ def octaves(key: Array, size: int, channels: int) -> jax.Array:
   total = 0.0
   for i, cells in enumerate((3, 6, 12, 25, 50)):
     # Random slopes of the spectrum: clouds to carpets.
-    weight = (0.3 + draws[0])**i
+    weight = (0.25 + 0.7 * draws[0])**i
     noise = jax.random.normal(keys[i], (cells, cells, channels))
     # Mostly grey, as most surfaces have one hue.
-    noise = 0.75 * noise[..., :1] + 0.4 * noise
+    noise = 0.9 * noise[..., :1] + 0.25 * noise
     out = out + weight * stretch(noise, size)
     total = total + weight**2
   return out / jnp.sqrt(total)

@@ -41,7 +41,9 @@ def hair_and_headwear(key: Array, anatomy: Anatomy, vertices: Array,
   # Under a hat hair is flat; a hood hides it.
   thickness = jnp.where(worn, jnp.minimum(thickness, 4.0), thickness)
   strands = _strands(keys[1], len(angle))
-  shade = jnp.exp(strands * draws.uniform(0.2, 0.6))
+  # Strands of fair hair differ less.
+  shade = jnp.exp(strands * draws.uniform(0.2, 0.55)
+                  * jnp.where(hair_color[1] > 0.15, 0.5, 1.0))
   hair = _shell(anatomy, vertices, bottom, thickness, jnp.zeros_like(angle),
                 rough=draws.uniform(0.0, 0.16), strands=strands,
                 flare=draws.uniform(-0.08, 0.25))
@@ -111,10 +113,13 @@ def _hair_style(draws, key, angle, is_long):
   top = line + temples
   sideburn = draws.uniform(-8, 28)
   nape = draws.uniform(-60, -25)
-  side = jnp.interp(aside, jnp.array([0.95, 1.12, 1.5, 1.9, 2.3, 3.2]), jnp.stack(
-      [line - 25, sideburn, 30.0, 10.0, nape, nape]))
-  hairline = jnp.where(aside < 0.95, top + _smoothstep(aside, 0.75, 0.95)
-                       * (line - 25 - top), side)
+  # Down the temples in a curve, around the ear, to the nape.
+  temple = draws.uniform(-0.1, 0.1)
+  side = jnp.interp(aside - temple, jnp.array(
+      [0.75, 0.95, 1.05, 1.15, 1.3, 1.5, 1.9, 2.3, 3.2]), jnp.stack(
+          [line - 6, line - 18, line - 36, sideburn + 10, sideburn, 28.0, 10.0, nape,
+           nape]))
+  hairline = top + _smoothstep(aside - temple, 0.6, 0.85) * (side - top)
   # A fringe hangs over the forehead, rarely to the brows; parted anywhere.
   fringe = draws.chance(0.35)
   part = draws.normal(0, 0.45)
@@ -122,19 +127,20 @@ def _hair_style(draws, key, angle, is_long):
   open_part = draws.uniform(0, 30) * jnp.exp(-((angle - part) / 0.25)**2)
   fringe_line = hang + open_part + 6 * draws.normal() * jnp.sin(angle)
   front = jnp.where(fringe, jnp.minimum(fringe_line, hairline), hairline)
-  opening = jnp.where(draws.chance(0.3), draws.uniform(0.55, 0.85),
-                      draws.uniform(0.85, 1.45))
+  # Most hair is held back from the cheeks, some falls over them.
+  opening = jnp.where(draws.chance(0.2), draws.uniform(0.7, 0.95),
+                      draws.uniform(0.95, 1.6))
   # The two sides differ: a lock before one ear, the other tucked behind.
-  opening = opening + draws.uniform(0, 0.5) * (
+  opening = opening + draws.uniform(0, 0.35) * (
       draws.uniform(-1, 1) * jnp.sign(angle))
   length = draws.uniform(-190, -30)
-  curtain = _smoothstep(aside, opening - 0.12, opening + 0.12)
+  curtain = _smoothstep(aside, opening - 0.2, opening + 0.2)
   long_bottom = front + curtain * (length - front)
   noise = jax.random.normal(key, angle.shape)
-  ragged = noise * draws.uniform(0, 5)
+  ragged = noise * draws.uniform(1, 6)
   bottom = jnp.where(is_long, jnp.minimum(long_bottom, front),
                      jnp.where(aside < 0.95, front, hairline)) + ragged * (
-                         jnp.where(is_long | fringe, 1.0, 0.3))
+                         jnp.where(is_long | fringe, 1.0, 0.6))
   thickness = jnp.where(is_long, draws.uniform(5, 22), draws.uniform(1.5, 14.0))
   big = draws.chance(0.12) * draws.uniform(10, 45)  # curls
   return hairline, bottom, jnp.full_like(angle, thickness + big)

@@ -47,12 +47,12 @@ def random_light(key: Array, config: Appearance) -> Light:
   env, lamp = config.environment, config.key_light
   warm = lambda s: jnp.exp(s * draws.normal() * jnp.array([1.0, 0.05, -1.0])
                            + 0.3 * s * draws.normal(0, 1, (3,)))
-  tint = warm(0.12 * env)
+  tint = warm(0.10 * env)
   # Light mostly comes from above and, on photographs of faces, from the front.
   linear = jnp.array([0.0, 0.28, 0.12]) * env + draws.normal(0, 0.22 * env, (3,))
   second = draws.normal(0, 0.07 * env, (5,))
   shape = jnp.concatenate([jnp.ones(1), linear, second])
-  colored = draws.normal(0, 0.05 * env, (9, 3))
+  colored = draws.normal(0, 0.03 * env, (9, 3))
   harmonics = tint * (shape[:, None] + colored)
   directions = draws.normal(0, 1, (2, 3)) * jnp.array([1.0, 0.6, 0.7]) + jnp.array(
       [[0.0, 0.7, 0.9], [0.0, 0.1, -0.2]])
@@ -60,7 +60,7 @@ def random_light(key: Array, config: Appearance) -> Light:
   # From flat, cloudy light to a lamp or the sun alone; a second one at times.
   strength = 3.0 * lamp * jnp.stack([
       draws.uniform()**1.3, draws.uniform() * draws.chance(0.3)])
-  colors = strength[:, None] * jnp.stack([warm(0.12 * lamp), warm(0.3 * lamp)])
+  colors = strength[:, None] * jnp.stack([warm(0.08 * lamp), warm(0.22 * lamp)])
   return Light(harmonics=harmonics, directions=directions, colors=colors,
                width=draws.uniform(2.0, 40.0, (2,)))
 
@@ -111,17 +111,17 @@ def open_irradiance(light: Light, normals: Array) -> jax.Array:
   return around + lamps
 
 
-def highlight(light: Light, normals: Array, roughness: float = 18.0) -> jax.Array:
+def highlight(light: Light, normals: Array, *, sharp: bool) -> jax.Array:
   """Mirrored lamps on a glossy surface (Blinn-Phong).
 
   Args:
     light: of the picture.
     normals: (..., 3) unit, camera frame.
-    roughness: exponent.
+    sharp: as on an eye, or broad as on skin.
 
   Returns:
     (..., 3) for a gloss of one.
   """
   half = light.directions + jnp.array([0.0, 0.0, 1.0])
   half = half / jnp.maximum(jnp.linalg.norm(half, axis=1, keepdims=True), 1e-3)
-  return jax.nn.relu(normals @ half.T)**roughness @ light.colors
+  return jax.nn.relu(normals @ half.T)**(128 if sharp else 16) @ light.colors

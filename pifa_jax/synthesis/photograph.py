@@ -47,11 +47,11 @@ def photograph(key: Array, radiance: Array, subject: Array,
   level = meter(subject + 0.02)**draws.uniform(0.65, 1.0) * meter(
       jnp.ones_like(luminance))**draws.uniform(0.0, 0.3)
   # Dark pictures are more frequent than bright ones, whose faces burn out.
-  bias = draws.normal(-0.1, config.exposure)
+  bias = draws.normal(0.0, config.exposure)
   bias = bias - draws.chance(0.12) * draws.uniform(0.3, 1.2) * jnp.minimum(
       2.5 * config.exposure, 1.0)
   gains = jnp.exp(draws.normal(0, config.white_balance, (3,)))
-  image = radiance * (0.17 / level) * jnp.exp(bias) * gains
+  image = radiance * (0.2 / level) * jnp.exp(bias) * gains
   v, u = jnp.meshgrid(jnp.linspace(-1, 1, size), jnp.linspace(-1, 1, size),
                       indexing='ij')
   image = image * (1 - config.vignette * draws.uniform() * draws.chance(0.5)
@@ -61,7 +61,7 @@ def photograph(key: Array, radiance: Array, subject: Array,
   image = jnp.maximum(image, 1e-5)
   image = jnp.where(image > 0.7, 0.7 + 0.3 * jnp.tanh((image - 0.7) / 0.6), image)
   # Photon noise before the tone curve's slope, read noise in the shadows.
-  amount = config.noise * 0.055 * draws.uniform()**3 * jnp.exp(-bias)
+  amount = config.noise * 0.04 * draws.uniform()**3 * jnp.exp(-0.5 * bias)
   noise = jax.random.normal(key_noise, (size, size, 4))
   chroma = draws.uniform(0.3, 1.0)
   noise = noise[..., :1] * jnp.sqrt(1 - chroma**2) + chroma * noise[..., 1:]
@@ -71,7 +71,7 @@ def photograph(key: Array, radiance: Array, subject: Array,
   # A tone curve in S, as cameras have one.
   s = config.contrast * draws.uniform(-1.5, 3.5)
   image = image + s * image * (1 - image) * (2 * image - 1)
-  saturation = jnp.exp(draws.normal(0, 2 * config.contrast))
+  saturation = jnp.exp(draws.normal(-0.05, 1.5 * config.contrast))
   saturation = jnp.where(draws.chance(config.grey), 0.0, saturation)
   grey = (image @ colors.LUMINANCE)[..., None]
   image = jnp.clip(grey + saturation * (image - grey), 0.0, 1.0)
@@ -89,7 +89,7 @@ def photograph(key: Array, radiance: Array, subject: Array,
 
 def _blur(draws, image, config):
   """Defocus and motion, as one transfer function."""
-  sigma = config.defocus * draws.uniform()**2.2
+  sigma = config.defocus * draws.uniform()**2
   length = jnp.where(draws.chance(config.motion), draws.uniform(1, 7), 0.0)
   angle = draws.uniform(0, np.pi)
   # Scaled with the picture, so that small pictures are not only blur.

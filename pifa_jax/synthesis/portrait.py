@@ -4,7 +4,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pifa_jax import depth_keys, morphable_model, projection, rendering
 from pifa_jax.synthesis import accessories
@@ -19,6 +18,9 @@ from pifa_jax.synthesis.anatomy import Anatomy
 from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.synthesis.draws import Draws
 from pifa_jax.types import Array, MorphableModel
+
+
+_NOWHERE = -500.0  # mm: no place on the face
 
 
 @jax.tree_util.register_dataclass
@@ -90,10 +92,17 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   visibility = 1 - config.shadow * (1 - anatomy.visibility)
   diffuse = lighting.irradiance(light, normals, view.rotation,
                                 anatomy.directions, visibility)
-  open_share = jnp.mean(visibility, axis=1) * 2
-  head = _attributes(albedo, diffuse, normals @ view.rotation.T,
-                     anatomy.canonical, gloss * jnp.clip(open_share, 0, 1),
-                     anatomy.fields['eyeball'])
+  open_share = jnp.clip(jnp.mean(visibility, axis=1) * 2, 0, 1)
+  eyeball = jnp.asarray(anatomy.fields['eyeball'])
+  seen_normals = normals @ view.rotation.T
+  # Eyes are wet: small, strong highlights.
+  shine = config.specular * open_share[:, None] * (
+      0.09 * gloss[:, None] * lighting.highlight(light, seen_normals, sharp=False)
+      + 0.4 * eyeball[:, None] * lighting.highlight(light, seen_normals, sharp=True))
+  # The back of the head lies under the same x and y as the face.
+  canonical = jnp.asarray(anatomy.canonical)
+  place = jnp.where(canonical[:, 2:] > -20, canonical[:, :2], _NOWHERE)
+  head = _attributes(albedo, diffuse, shine, place, eyeball)
 
   # What goes with it.
   turn = pose * draws.uniform(0.2, 0.7) + draws.normal(
@@ -110,7 +119,9 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
       things.triangles) @ view.rotation.T
   extra = _attributes(
       things.albedo, lighting.open_irradiance(light, thing_normals),
-      thing_normals, jnp.full_like(things.vertices, -500.0), things.gloss,
+      0.09 * config.specular * things.gloss[:, None]
+      * lighting.highlight(light, thing_normals, sharp=False),
+      jnp.full_like(things.vertices[:, :2], _NOWHERE),
       jnp.zeros(things.gloss.shape))
 
   # Samples: head first, since landmarks are visible by the head alone.
@@ -134,7 +145,7 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
                                   jnp.concatenate([head, extra]))
 
   texture = backgrounds.octaves(keys['texture'], image_size, 3)
-  image = _shade(samples, person, anatomy, light, config,
+  image = _shade(samples, person, anatomy,
                  jnp.repeat(jnp.repeat(texture[..., 0], config.supersample, 0),
                             config.supersample, 1))
   lens_positions, lens_depth = place(lens)
@@ -155,33 +166,26 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   grid = jnp.arange(image_size)
   inside = lambda axis: jnp.abs(grid - face[axis]) < 0.7 * face[2 + axis]
   subject = (inside(1)[:, None] & inside(0)[None, :]) * covered[..., 0]
-  lit_skin = jnp.mean(diffuse, axis=0) * person.skin
+  # As bright as the skin that the picture shows.
+  facing = jax.nn.relu(seen_normals[:, 2:]) * open_share[:, None]
+  lit_skin = person.skin * jnp.sum(diffuse * facing, axis=0) / jnp.sum(facing)
   image = occluders.occlude(keys['occluder'], image, face, lit_skin, texture, config)
   return photograph_lib.photograph(keys['photograph'], image, subject, config), (
       head_depth / config.supersample)
 
 
-def _attributes(albedo, diffuse, normals, place, gloss, eyeball):
-  """(Q, 14) in the order that `_shade` takes apart."""
-  return jnp.concatenate([albedo, diffuse, normals, jnp.asarray(place),
-                          gloss[:, None], jnp.asarray(eyeball)[:, None]], axis=1)
+def _attributes(albedo, diffuse, shine, place, eyeball):
+  """(Q, 12) in the order that `_shade` takes apart."""
+  return jnp.concatenate([albedo, diffuse, shine, place, eyeball[:, None]], axis=1)
 
 
-def _shade(samples, person, anatomy, light, config, grain):
-  """(H, W, 14) samples -> (H, W, 3) radiance."""
-  albedo, diffuse, normal, place, gloss, eyeball = jnp.split(
-      samples, (3, 6, 9, 12, 13), axis=-1)
+def _shade(samples, person, anatomy, grain):
+  """(H, W, 12) samples -> (H, W, 3) radiance."""
+  albedo, diffuse, shine, place, eyeball = jnp.split(samples, (3, 6, 9, 11), axis=-1)
   albedo = skin_lib.paint_brows(albedo, place, person, anatomy, grain)
   albedo = jnp.where(eyeball > 0.5,
                      skin_lib.eyeball_color(place, person, anatomy), albedo)
-  length = jnp.linalg.norm(normal, axis=-1, keepdims=True)
-  normal = normal / jnp.maximum(length, 1e-6)
-  shine = lighting.highlight(light, normal)
-  # Eyes are wet: small, strong highlights.
-  gloss = jnp.where(eyeball > 0.5, 0.0, gloss) * 0.09 * config.specular
-  wet = jnp.where(eyeball > 0.5, 0.5 * config.specular, 0.0)
-  glint = lighting.highlight(light, normal, 150.0)
-  return albedo * diffuse + gloss * shine + wet * glint
+  return albedo * diffuse + shine
 
 
 def _finer(positions, depth, factor):

@@ -109,9 +109,9 @@ def vertex_albedo(key: Array, person: Complexion, anatomy: Anatomy,
   # Colours are changed by factors: the same blush is weaker on dark skin.
   log_tint = 0.0
   tint = lambda weight, rgb: weight[:, None] * jnp.asarray(rgb)
-  red = jnp.array([0.10, -0.28, -0.22])
+  red = jnp.array([0.08, -0.20, -0.17])
   amount = lambda high: detail * draws.uniform(0, high)
-  log_tint += tint(field['cheeks'] * amount(1.1), red)
+  log_tint += tint(field['cheeks'] * amount(0.9), red)
   log_tint += tint(field['nose'] * amount(0.9), red)
   log_tint += tint(field['ears'] * amount(1.0), red)
   log_tint += tint(field['bags'] * amount(0.8), [-0.45, -0.55, -0.45])
@@ -129,7 +129,9 @@ def vertex_albedo(key: Array, person: Complexion, anatomy: Anatomy,
   waves = draws.normal(0, 0.045, (3, 6)) * jnp.array([1., 1, 1, 2.2, 2.2, 2.2])
   phase = draws.uniform(0, 2 * np.pi, (6,))
   blotch = jnp.sin(anatomy.canonical @ waves + phase)
-  log_tint += detail * blotch @ draws.normal(0, 0.05, (6, 3))
+  # Mostly lighter and darker, a little redder and yellower.
+  log_tint += detail * blotch @ (draws.normal(0, 0.035, (6, 1))
+                                 + draws.normal(0, 0.010, (6, 3)))
   log_tint += tint(grain[:, 0] * detail * 0.07 * draws.uniform(), [1, 1, 1])
   freckled = draws.chance(0.2) * (draws.uniform(0.2, 0.8))
   spots = jax.nn.relu(grain[:, 1] - draws.uniform(1.2, 2.6)) * (
@@ -167,7 +169,7 @@ def vertex_albedo(key: Array, person: Complexion, anatomy: Anatomy,
       field['moustache']])
   density = jnp.where(kind == 0, draws.uniform(0.12, 0.5),
                       draws.uniform(0.6, 0.95)) * draws.chance(config.beard)
-  hairs = jnp.clip(1 + 0.25 * grain[:, 1], 0, 1.5)
+  hairs = jnp.clip(1 + 0.15 * grain[:, 1], 0, 1.3)
   color = blend(color, jnp.clip(parts[kind] * density * hairs, 0, 0.97),
                 person.beard)
   color = blend(color, field['mouth_inside'],
@@ -183,7 +185,8 @@ def paint_brows(color: Array, place: Array, person: Complexion, anatomy: Anatomy
 
   Args:
     color: (..., 3) albedo.
-    place: (..., 3) where on the mean face, canonical millimetres.
+    place: (..., 2) x, y on the mean face, canonical millimetres; far away for
+      what is not the face.
     person: the look.
     anatomy: of the model.
     grain: (...) noise of hairs, about standard normal.
@@ -210,7 +213,7 @@ def paint_brows(color: Array, place: Array, person: Complexion, anatomy: Anatomy
   inside = (jnp.clip((1.25 - across) / 0.7, 0, 1)
             * jnp.clip(along * 9 + 0.6, 0, 1) * jnp.clip((1.03 - along) * 7, 0, 1))
   alpha = person.brow_density * inside * jnp.clip(0.9 + 0.3 * grain, 0.2, 1.15)
-  alpha = jnp.where(place[..., 2] > 0, jnp.clip(alpha, 0, 0.97), 0)
+  alpha = jnp.clip(alpha, 0, 0.97)
   return color + alpha[..., None] * (person.brow_color - color)
 
 
@@ -219,7 +222,7 @@ def eyeball_color(place: Array, person: Complexion,
   """Sclera, iris and pupil.
 
   Args:
-    place: (..., 3) where on the mean face's eyeballs, canonical millimetres.
+    place: (..., 2) x, y on the mean face's eyeballs, canonical millimetres.
     person: the look, with its gaze.
     anatomy: of the model.
 
@@ -228,7 +231,7 @@ def eyeball_color(place: Array, person: Complexion,
   """
   right = place[..., 0] > 0
   centre = jnp.where(right[..., None], anatomy.eyes[1, :2], anatomy.eyes[0, :2])
-  offset = place[..., :2] - centre - person.gaze
+  offset = place - centre - person.gaze
   r = jnp.sqrt(jnp.sum(offset**2, axis=-1))
   soft = lambda edge, width: jnp.clip((edge - r) / width + 0.5, 0, 1)[..., None]
   ring = jnp.clip(1 - jnp.abs(r - person.iris_radius + 0.6) / 1.2, 0, 1)[..., None]
