@@ -16,7 +16,7 @@ from pifa_jax.types import Array
 _EDGE = 1e-5
 # Sides of the windows of pixels that triangles are sorted into, and how many pixels
 # one round of drawing tries: few rounds, and little waste at the end of a size.
-_WINDOWS = (2, 4, 6, 10, 16, 28, 56, 120)
+_WINDOWS = (2, 4, 6, 10, 24, 80)
 _ROUND = 16384
 
 
@@ -45,7 +45,8 @@ def rasterize(positions: Array, depth: Array, triangles: Array, *,
 
 def scatter_triangles(keys: Array, positions: Array, depth: Array,
                       triangles: Array, *, image_size: int,
-                      first_id: int = 0) -> jax.Array:
+                      first_id: int = 0,
+                      windows: tuple[int, ...] = _WINDOWS) -> jax.Array:
   """Draws triangles into a buffer of depth keys; more can be drawn on top.
 
   Triangles that face away or cover no pixel centre are left out; the others are
@@ -60,6 +61,8 @@ def scatter_triangles(keys: Array, positions: Array, depth: Array,
     triangles: (T, 3) vertex ids.
     image_size: H = W.
     first_id: id of the first triangle in the keys.
+    windows: sides of the windows of pixels that triangles are sorted into,
+      ascending; the whole picture is always the last.
 
   Returns:
     (H * W,) keys.
@@ -76,7 +79,7 @@ def scatter_triangles(keys: Array, positions: Array, depth: Array,
   wide, high = extent(u), extent(v)
   # Comparisons with NaN are false: such triangles stay out.
   drawn = (area < 0) & (wide > 0) & (high > 0)
-  windows = [w for w in _WINDOWS if w < image_size] + [image_size]
+  windows = [w for w in windows if w < image_size] + [image_size]
   size = jnp.searchsorted(jnp.asarray(windows, corners.dtype),
                           jnp.maximum(wide, high))
   size = jnp.where(drawn, size, len(windows))

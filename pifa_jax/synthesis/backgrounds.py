@@ -24,7 +24,7 @@ def background(key: Array, size: int, strength: float = 1.0) -> jax.Array:
   draws = Draws(key, 400)
   v, u = jnp.meshgrid(jnp.arange(size) / size, jnp.arange(size) / size,
                       indexing='ij')
-  brightness = jnp.exp(draws.normal(-0.3, 0.8))
+  brightness = jnp.exp(draws.normal(-0.5, 0.75))
   palette = jnp.stack([colors.cloth(draws) for _ in range(4)])
   # Every kind starts from a gradient.
   angle = draws.uniform(0, 2 * np.pi)

@@ -21,36 +21,38 @@ class Draws:
       key: a key.
       count: how many numbers there are.
     """
-    self._block = jax.random.uniform(key, (count,))
+    # Behind a barrier, so that no loop over pixels computes them over and over.
+    block = jax.random.uniform(key, (count,))
+    self._uniform, self._normal = jax.lax.optimization_barrier(
+        (block, jax.scipy.special.ndtri(jnp.clip(block, 3.2e-5, 1 - 3.2e-5))))
     self._at = 0
 
-  def _take(self, shape):
+  def _take(self, block, shape):
     count = 1
     for side in shape:
       count *= side
-    if self._at + count > self._block.shape[0]:
-      raise ValueError(f'Draws: more than {self._block.shape[0]} numbers wanted; '
+    if self._at + count > block.shape[0]:
+      raise ValueError(f'Draws: more than {block.shape[0]} numbers wanted; '
                        'make the stream longer.')
-    part = self._block[self._at:self._at + count].reshape(shape)
+    part = block[self._at:self._at + count].reshape(shape)
     self._at += count
     return part
 
   def uniform(self, low: Array | float = 0.0, high: Array | float = 1.0,
               shape: tuple[int, ...] = ()) -> jax.Array:
     """Uniform numbers in [low, high)."""
-    return low + (high - low) * self._take(shape)
+    return low + (high - low) * self._take(self._uniform, shape)
 
   def normal(self, mean: Array | float = 0.0, stddev: Array | float = 1.0,
              shape: tuple[int, ...] = ()) -> jax.Array:
     """Normal numbers, cut at 4 deviations."""
-    part = jnp.clip(self._take(shape), 3.2e-5, 1 - 3.2e-5)
-    return mean + stddev * jax.scipy.special.ndtri(part)
+    return mean + stddev * self._take(self._normal, shape)
 
   def chance(self, probability: Array | float) -> jax.Array:
     """() bool, True with this probability; never at 0, always at 1."""
-    return self._take(()) < probability
+    return self._take(self._uniform, ()) < probability
 
   def choice(self, weights: tuple[float, ...]) -> jax.Array:
     """() int32 index, with odds proportional to the weights."""
     steps = jnp.cumsum(jnp.asarray(weights, jnp.float32))
-    return jnp.searchsorted(steps / steps[-1], self._take(()), side='right')
+    return jnp.searchsorted(steps / steps[-1], self._take(self._uniform, ()), side='right')

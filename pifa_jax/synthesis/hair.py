@@ -44,14 +44,12 @@ def hair_and_headwear(key: Array, anatomy: Anatomy, vertices: Array,
   # Strands of fair hair differ less.
   shade = jnp.exp(strands * draws.uniform(0.2, 0.55)
                   * jnp.where(hair_color[1] > 0.15, 0.5, 1.0))
-  hair = _shell(anatomy, vertices, bottom, thickness, jnp.zeros_like(angle),
-                rough=draws.uniform(0.0, 0.16), strands=strands,
-                flare=draws.uniform(-0.08, 0.25))
+  rough, flare = draws.uniform(0.0, 0.16), draws.uniform(-0.08, 0.25)
   # Darker towards the roots and the ends' shadow.
   s = jnp.linspace(0, 1, _ROWS)[None, :]
   tone = shade * (1.05 - draws.uniform(0, 0.6) * (s - 0.45)**2)
-  albedo = jnp.clip(tone[..., None] * hair_color, 0.003, 0.9)
-  hair = _mesh(hair, albedo, draws.uniform(0.2, 1.2))
+  hair_albedo = jnp.clip(tone[..., None] * hair_color, 0.003, 0.9)
+  hair_gloss = draws.uniform(0.2, 1.2)
 
   hood = kind == 2
   level = jnp.where(hood, draws.uniform(68, 96), draws.uniform(56, 84))
@@ -66,9 +64,14 @@ def hair_and_headwear(key: Array, anatomy: Anatomy, vertices: Array,
   front = _smoothstep(-jnp.abs(angle), -1.1, -0.6)
   brim = jnp.where(kind == 0, draws.uniform(30, 65) * jnp.where(cap, front, 0.8), 0)
   over = draws.uniform(4, 14) + jnp.where(is_long | hood, 3.0, 0.0)
-  hat = _shell(anatomy, vertices, hat_bottom, jnp.full_like(angle, over), brim,
-               rough=jnp.where(kind == 0, 0.01, 0.05), strands=strands,
-               flare=jnp.where(hood, draws.uniform(0, 0.25), 0.0))
+  # Both at once: half the program.
+  both = lambda hair, hat: jnp.stack([hair, jnp.broadcast_to(hat, hair.shape)])
+  hair, hat = jax.vmap(lambda *shape: _shell(anatomy, vertices, strands, *shape))(
+      both(bottom, hat_bottom), both(thickness, over),
+      both(jnp.zeros_like(angle), brim),
+      both(rough, jnp.where(kind == 0, 0.01, 0.05)),
+      both(flare, jnp.where(hood, draws.uniform(0, 0.25), 0.0)))
+  hair = _mesh(hair, hair_albedo, hair_gloss)
   color, second = colors.cloth(draws), colors.cloth(draws)
   rows = jnp.arange(_ROWS)[None, :] + 0.0 * angle[:, None]
   columns = jnp.arange(len(angle))[:, None] + 0.0 * rows
@@ -136,11 +139,13 @@ def _hair_style(draws, key, angle, is_long):
   length = draws.uniform(-190, -30)
   curtain = _smoothstep(aside, opening - 0.2, opening + 0.2)
   long_bottom = front + curtain * (length - front)
+  # Locks are a few columns wide.
   noise = jax.random.normal(key, angle.shape)
-  ragged = noise * draws.uniform(1, 6)
+  noise = (noise + jnp.roll(noise, 1) + 0.7 * jnp.roll(noise, 2)) / 1.6
+  ragged = noise * draws.uniform(0.5, 5)
   bottom = jnp.where(is_long, jnp.minimum(long_bottom, front),
                      jnp.where(aside < 0.95, front, hairline)) + ragged * (
-                         jnp.where(is_long | fringe, 1.0, 0.6))
+                         jnp.where(is_long | fringe, 1.0, 0.4))
   thickness = jnp.where(is_long, draws.uniform(5, 22), draws.uniform(1.5, 14.0))
   big = draws.chance(0.12) * draws.uniform(10, 45)  # curls
   return hairline, bottom, jnp.full_like(angle, thickness + big)
@@ -157,7 +162,7 @@ def _strands(key, columns):
   return 0.6 * fine + 0.6 * wide + 0.5 * loose
 
 
-def _shell(anatomy, vertices, bottom, thickness, brim, *, rough, strands, flare):
+def _shell(anatomy, vertices, strands, bottom, thickness, brim, rough, flare):
   """(columns, rows, 3) vertices of a shell in the model's frame and unit."""
   angle = jnp.asarray(anatomy.envelope_angle)[:, None]
   heights = jnp.asarray(anatomy.envelope_height)

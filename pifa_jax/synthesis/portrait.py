@@ -79,8 +79,10 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
       ('person', 'skin', 'light', 'hair', 'teeth', 'glasses', 'clothes', 'ground',
        'texture', 'occluder', 'photograph', 'rest'), jax.random.split(key, 12)))
   draws = Draws(keys['rest'], 32)
-  person = skin_lib.random_complexion(keys['person'], config)
-  light = lighting.random_light(keys['light'], config)
+  # Once, not in every loop over vertices or samples.
+  person, light = jax.lax.optimization_barrier(
+      (skin_lib.random_complexion(keys['person'], config),
+       lighting.random_light(keys['light'], config)))
 
   # The head.
   normals = morphable_model.vertex_normals(vertices, model.triangles)
@@ -135,7 +137,7 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   more_positions, more_depth = place(things.vertices)
   all_keys = rendering.scatter_triangles(
       head_keys, more_positions, more_depth, things.triangles, image_size=fine,
-      first_id=model.triangles.shape[0])
+      first_id=model.triangles.shape[0], windows=(6, 14, 30, 60))
   triangles = jnp.concatenate(
       [jnp.asarray(model.triangles), things.triangles + model.num_vertices])
   ids, weights, z = rendering.resolve(
@@ -150,7 +152,8 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
                             config.supersample, 1))
   lens_positions, lens_depth = place(lens)
   glass = rendering.scatter_triangles(
-      empty, lens_positions, lens_depth, lens_triangles, image_size=fine)
+      empty, lens_positions, lens_depth, lens_triangles, image_size=fine,
+      windows=(48,))
   before = (depth_keys.nearest_depth(glass).reshape(fine, fine) < z)[..., None]
   image = jnp.where(before & (ids >= 0)[..., None], image * through + mirror, image)
 
