@@ -7,9 +7,10 @@ import numpy as np
 from pifa_jax import projection
 from pifa_jax.datasets import synthetic
 from pifa_jax.face_models import load_face_model
+from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.types import unflatten_params
 
-_CONFIG = synthetic.SyntheticConfig(image_size=64)
+_CONFIG = synthetic.plain_config(image_size=64)
 
 
 class GenerateTest(absltest.TestCase):
@@ -61,6 +62,53 @@ class GenerateTest(absltest.TestCase):
     images = self.faces['images'].astype(float)
     self.assertGreater(images.std(axis=(1, 2)).min(), 2)
     self.assertGreater(np.abs(images[0] - images[1]).mean(), 10)
+
+
+class FullLookTest(absltest.TestCase):
+  """The labels, with true perspective; without what only costs compile time."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.model = load_face_model('builtin')
+    config = synthetic.SyntheticConfig(image_size=48, appearance=Appearance(
+        supersample=1, hair=0, headwear=0, glasses=0, clothes=0, occluder=0,
+        resample=0, jpeg=0, perspective=0.6))
+    cls.faces = jax.device_get(synthetic.make_sampler(cls.model, config, 5)(
+        np.arange(16)))
+
+  def test_landmarks_leave_p_by_perspective_alone(self):
+    apart = []
+    for params, found in zip(self.faces['params'], self.faces['landmarks']):
+      face = unflatten_params(params, self.model.num_identity)
+      points = projection.landmarks(self.model, face, 'ibug68')
+      apart.append(np.abs(np.asarray(points) - found).max() / (48 / 1.4))
+    apart = np.sort(apart)
+    # Some faces are weak perspective, others are clearly not, none is absurd.
+    self.assertLess(apart[1], 1e-3)
+    self.assertGreater(apart[-1], 0.02)
+    self.assertLess(apart[-1], 0.35)
+
+  def test_the_box_is_that_of_the_landmarks(self):
+    points = self.faces['landmarks']
+    low, high = points.min(axis=1), points.max(axis=1)
+    np.testing.assert_allclose(np.sqrt(np.prod(high - low, axis=1)), 48 / 1.4,
+                               rtol=1e-3)
+    np.testing.assert_allclose((low + high) / 2, 23.5, atol=1e-2)
+
+  def test_pictures_differ_and_profiles_hide_more(self):
+    images = self.faces['images'].astype(float)
+    self.assertGreater(images.std(axis=(1, 2, 3)).min(), 2)
+    self.assertGreater(np.abs(images[0] - images[1]).mean(), 10)
+    hidden, yaw = (~self.faces['visible']).sum(axis=1), np.abs(self.faces['yaw'])
+    self.assertGreater(hidden[yaw > 65].mean(), hidden[yaw < 35].mean() + 8)
+
+
+class ConfigTest(absltest.TestCase):
+
+  def test_an_unknown_look_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "look='nice'.*full, plain"):
+      synthetic.SyntheticConfig(look='nice')
 
 
 if __name__ == '__main__':

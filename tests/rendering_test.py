@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax import morphable_model, projection, rendering
+from pifa_jax import depth_keys, morphable_model, projection, rendering
 from tests.toy_model import make_toy_model
 
 _MODEL = make_toy_model()
@@ -21,10 +21,9 @@ def _posed(yaw, scale=0.3):
           projection.depth(camera, vertices))
 
 
-def _rasterize(positions, depth, scale=0.3):
-  buckets = rendering.triangle_buckets(_MODEL.mean_shape, _MODEL.triangles, scale)
-  return rendering.rasterize(positions, depth, _MODEL.triangles, buckets,
-                             image_size=_SIZE)
+@jax.jit
+def _rasterize(positions, depth):
+  return rendering.rasterize(positions, depth, _MODEL.triangles, image_size=_SIZE)
 
 
 def _cross(p, q):
@@ -76,14 +75,31 @@ class RasterizeTest(absltest.TestCase):
         self.assertLessEqual(np.sum(np.diff(row.astype(int)) == 1), 2 - row[0])
       self.assertGreater(covered.sum(), 800)
 
-  def test_too_large_triangles_are_refused(self):
-    with self.assertRaisesRegex(ValueError, 'largest window is 80'):
-      rendering.triangle_buckets(_MODEL.mean_shape, _MODEL.triangles, 30.0)
+  def test_triangles_of_any_size_are_drawn_alike(self):
+    _, positions, depth = _posed(35.0)
+    for scale in (0.3, 1.0, 6.0):  # from parts of a pixel to most of the picture
+      at = 23.5 + scale * (positions - 23.5)
+      ids, _, z = _rasterize(at, scale * depth)
+      one = rendering.scatter_triangles(
+          depth_keys.empty(_SIZE**2), at, scale * depth, _MODEL.triangles,
+          image_size=_SIZE, windows=(7,))
+      np.testing.assert_array_equal(
+          depth_keys.winning_index(one).reshape(_SIZE, _SIZE), ids)
+      nearest = depth_keys.nearest_depth(one).reshape(_SIZE, _SIZE)
+      # Both interpolate in float32, from different corners.
+      np.testing.assert_allclose(nearest, z, rtol=1e-4, atol=1e-3 * scale)
 
-  def test_buckets_hold_every_triangle_once(self):
-    buckets = rendering.triangle_buckets(_MODEL.mean_shape, _MODEL.triangles, 0.9)
-    ids = np.concatenate([ids for ids, _ in buckets])
-    np.testing.assert_array_equal(np.sort(ids), np.arange(len(_MODEL.triangles)))
+  def test_more_triangles_are_drawn_into_the_same_buffer(self):
+    corners = jnp.array([[5.0, 5], [5, 40], [40, 5]])
+    draw = jax.jit(lambda keys, corners, depth, first: rendering.scatter_triangles(
+        keys, corners, jnp.full(3, depth), np.array([[0, 1, 2]]), image_size=_SIZE,
+        first_id=first, windows=()))
+    shown = lambda keys: int(depth_keys.winning_index(keys).max())
+    empty = depth_keys.empty(_SIZE**2)
+    keys = draw(empty, corners, 2.0, 0)
+    self.assertEqual(shown(draw(keys, corners, 1.0, 7)), 7)
+    self.assertEqual(shown(draw(keys, corners, 3.0, 7)), 0)
+    self.assertEqual(shown(draw(empty, corners.at[0].set(jnp.nan), 1.0, 7)), -1)
 
   def test_interpolation_is_linear_in_the_vertices(self):
     _, positions, depth = _posed(20.0)
@@ -119,12 +135,6 @@ class VisibilityTest(absltest.TestCase):
     front = -np.asarray(normals @ projection.viewing_direction(camera))
     self.assertTrue(np.all(seen[front > 0.3]))
     self.assertFalse(np.any(seen[front < -0.5]))
-
-  def test_jit(self):
-    _, positions, depth = _posed(0.0)
-    run = jax.jit(lambda p, d: _rasterize(p, d)[0])
-    np.testing.assert_array_equal(run(positions, depth),
-                                  _rasterize(positions, depth)[0])
 
 
 if __name__ == '__main__':

@@ -1,5 +1,7 @@
 """Teeth, glasses and clothes: meshes that go with a head."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,23 @@ from pifa_jax.types import Array
 _TEETH = 17  # vertices along an arch
 _RIM = 25  # points of a rim of glasses
 _ARC, _STEPS = 97, 17  # of the shoulders
+
+
+@dataclasses.dataclass(frozen=True)
+class Lenses:
+  """The lenses of a pair of glasses.
+
+  Attributes:
+    vertices: (E, 3) model frame; NaN = there are none.
+    triangles: (T, 3) int32 NumPy.
+    through: (3,) share of the light that comes through.
+    mirror: (3,) radiance that they mirror.
+  """
+
+  vertices: Array
+  triangles: np.ndarray
+  through: Array
+  mirror: Array
 
 
 def teeth(key: Array, anatomy: Anatomy, vertices: Array) -> meshes.Mesh:
@@ -58,7 +77,7 @@ def teeth(key: Array, anatomy: Anatomy, vertices: Array) -> meshes.Mesh:
 
 
 def glasses(key: Array, anatomy: Anatomy, vertices: Array, config: Appearance
-            ) -> tuple[meshes.Mesh, Array, np.ndarray, Array, Array]:
+            ) -> tuple[meshes.Mesh, Lenses]:
   """Frames, and the lenses apart since one looks through them.
 
   Args:
@@ -68,8 +87,7 @@ def glasses(key: Array, anatomy: Anatomy, vertices: Array, config: Appearance
     config: probabilities.
 
   Returns:
-    The frame; (2 * (1 + rim), 3) vertices and (T, 3) triangles of the lenses;
-    (3,) light that the lenses let through; (3,) light that they mirror.
+    The frame and the lenses.
   """
   draws = Draws(key, 48)
   worn = draws.chance(config.glasses)
@@ -134,8 +152,9 @@ def glasses(key: Array, anatomy: Anatomy, vertices: Array, config: Appearance
       draws.normal(0, 0.3, (3,))), draws.uniform(0.75, 1.0))
   mirror = draws.uniform()**3 * jnp.where(dark, 0.25, 0.15) * jnp.exp(
       draws.normal(0, 0.2, (3,)))
-  return (meshes.shown(frames, worn), lens, np.concatenate(triangles),
-          jnp.broadcast_to(through, (3,)), mirror)
+  return meshes.shown(frames, worn), Lenses(
+      vertices=lens, triangles=np.concatenate(triangles),
+      through=jnp.broadcast_to(through, (3,)), mirror=mirror)
 
 
 def clothes(key: Array, anatomy: Anatomy, skin: Array, rotation: Array,

@@ -180,8 +180,8 @@ def _shell(anatomy, vertices, strands, bottom, thickness, brim, rough, flare):
   low = jnp.clip(level.astype(jnp.int32), 0, len(heights) - 2)
   column = jnp.arange(angle.shape[0])[:, None]
   at = level - low
-  radius = (anatomy.envelope_radius[column, low] * (1 - at)
-            + anatomy.envelope_radius[column, low + 1] * at)
+  hull = jnp.asarray(anatomy.envelope_radius)
+  radius = hull[column, low] * (1 - at) + hull[column, low + 1] * at
   which = jnp.asarray(anatomy.envelope_vertex)[column, low]
   moved = vertices[which] / anatomy.unit - jnp.asarray(anatomy.canonical)[which]
   # Thin at the free edge, as hair grows out of the skin there.

@@ -78,12 +78,14 @@ def photograph(key: Array, radiance: Array, subject: Array,
   small, shrink = draws.chance(config.resample), draws.uniform(0.25, 0.9)
   first = draws.chance(0.6)
   shrunk = lambda image: jax.lax.cond(
-      small, lambda x: resample(x, shrink), lambda x: x, image)
+      small, lambda x: resample(x, shrink), lambda x: x,
+      image) if config.resample else image
   image = jnp.where(first, shrunk(image), image)
   quality = draws.uniform(18, 92)
-  image = jax.lax.cond(
-      draws.chance(config.jpeg), lambda x: jpeg(key_jpeg, x, quality),
-      lambda x: x, image)
+  if config.jpeg:
+    image = jax.lax.cond(
+        draws.chance(config.jpeg), lambda x: jpeg(key_jpeg, x, quality),
+        lambda x: x, image)
   return jnp.where(first, image, shrunk(image))
 
 

@@ -110,12 +110,17 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   turn = pose * draws.uniform(0.2, 0.7) + draws.normal(
       0, jnp.array([0.25, 0.05, 0.06]), (3,))
   body_rotation = projection.rotation_from_euler(turn[0], 0.3 * turn[1], 0.5 * turn[2])
-  frames, lens, lens_triangles, through, mirror = accessories.glasses(
-      keys['glasses'], anatomy, vertices, config)
-  things = meshes.join([
-      shells, accessories.teeth(keys['teeth'], anatomy, vertices), frames,
-      accessories.clothes(keys['clothes'], anatomy, person.skin, view.rotation,
-                          body_rotation, config)])
+  # What has no probability is not even compiled.
+  parts = [accessories.teeth(keys['teeth'], anatomy, vertices)]
+  if config.hair or config.headwear:
+    parts.append(shells)
+  if config.clothes:
+    parts.append(accessories.clothes(keys['clothes'], anatomy, person.skin,
+                                     view.rotation, body_rotation, config))
+  if config.glasses:
+    frames, lenses = accessories.glasses(keys['glasses'], anatomy, vertices, config)
+    parts.append(frames)
+  things = meshes.join(parts)
   thing_normals = morphable_model.vertex_normals(
       jnp.nan_to_num(things.vertices),
       things.triangles) @ view.rotation.T
@@ -137,7 +142,7 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   more_positions, more_depth = place(things.vertices)
   all_keys = rendering.scatter_triangles(
       head_keys, more_positions, more_depth, things.triangles, image_size=fine,
-      first_id=model.triangles.shape[0], windows=(6, 14, 30, 60))
+      first_id=model.triangles.shape[0], windows=(8, 20, 60))
   triangles = jnp.concatenate(
       [jnp.asarray(model.triangles), things.triangles + model.num_vertices])
   ids, weights, z = rendering.resolve(
@@ -150,12 +155,13 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   image = _shade(samples, person, anatomy,
                  jnp.repeat(jnp.repeat(texture[..., 0], config.supersample, 0),
                             config.supersample, 1))
-  lens_positions, lens_depth = place(lens)
-  glass = rendering.scatter_triangles(
-      empty, lens_positions, lens_depth, lens_triangles, image_size=fine,
-      windows=(48,))
-  before = (depth_keys.nearest_depth(glass).reshape(fine, fine) < z)[..., None]
-  image = jnp.where(before & (ids >= 0)[..., None], image * through + mirror, image)
+  if config.glasses:
+    glass = rendering.scatter_triangles(
+        empty, *place(lenses.vertices), lenses.triangles, image_size=fine,
+        windows=(48,))
+    before = (depth_keys.nearest_depth(glass).reshape(fine, fine) < z) & (ids >= 0)
+    image = jnp.where(before[..., None], image * lenses.through + lenses.mirror,
+                      image)
 
   ground = backgrounds.background(keys['ground'], image_size, config.background)
   covered = _pool((ids >= 0).astype(jnp.float32)[..., None], config.supersample)
@@ -172,7 +178,9 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   # As bright as the skin that the picture shows.
   facing = jax.nn.relu(seen_normals[:, 2:]) * open_share[:, None]
   lit_skin = person.skin * jnp.sum(diffuse * facing, axis=0) / jnp.sum(facing)
-  image = occluders.occlude(keys['occluder'], image, face, lit_skin, texture, config)
+  if config.occluder:
+    image = occluders.occlude(keys['occluder'], image, face, lit_skin, texture,
+                              config)
   return photograph_lib.photograph(keys['photograph'], image, subject, config), (
       head_depth / config.supersample)
 

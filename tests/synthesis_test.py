@@ -1,0 +1,201 @@
+"""Parts of drawn faces: colours, skin, light, camera faults, shells."""
+
+from absl.testing import absltest
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pifa_jax.face_models import builtin_expression_units, load_face_model
+from pifa_jax.synthesis import anatomy as anatomy_lib
+from pifa_jax.synthesis import colors, hair, lighting, meshes, photograph
+from pifa_jax.synthesis import population, skin
+from pifa_jax.synthesis.appearance import Appearance
+from pifa_jax.synthesis.draws import Draws
+
+
+def _many(function, count=512, size=16):
+  keys = jax.random.split(jax.random.key(0), count)
+  return np.asarray(jax.jit(jax.vmap(lambda k: function(Draws(k, size))))(keys))
+
+
+class DrawsTest(absltest.TestCase):
+
+  def test_moments_and_bounds(self):
+    got = _many(lambda d: jnp.stack([d.uniform(2, 5), d.normal(1, 2)]), 4096)
+    self.assertTrue(np.all((got[:, 0] >= 2) & (got[:, 0] < 5)))
+    # 4,096 numbers: standard errors of 0.014 and 0.03; five of them.
+    np.testing.assert_allclose(got.mean(axis=0), [3.5, 1.0], atol=0.16)
+    np.testing.assert_allclose(got[:, 1].std(), 2.0, atol=0.12)
+
+  def test_chance_and_choice(self):
+    got = _many(lambda d: jnp.stack([
+        d.chance(0.0), d.chance(1.0), d.chance(0.25), d.choice((1., 0., 3.))]), 4096)
+    self.assertEqual(got[:, 0].max(), 0)
+    self.assertEqual(got[:, 1].min(), 1)
+    np.testing.assert_allclose(got[:, 2].mean(), 0.25, atol=0.04)
+    np.testing.assert_allclose(np.bincount(got[:, 3], minlength=3) / 4096,
+                               [0.25, 0, 0.75], atol=0.04)
+
+  def test_too_many_numbers_are_refused(self):
+    with self.assertRaisesRegex(ValueError, 'more than 4 numbers'):
+      Draws(jax.random.key(0), 4).uniform(shape=(5,))
+
+
+class ColorsTest(absltest.TestCase):
+
+  def test_lab_of_known_colours(self):
+    # CIE Lab (D65) of sRGB white, mid grey 119 and pure red, from their definition.
+    lab = jnp.array([[100.0, 0, 0], [50.0, 0, 0], [53.24, 80.09, 67.2]])
+    np.testing.assert_allclose(
+        colors.lab_to_linear(lab),
+        [[1, 1, 1], [0.1842] * 3, [1, 0, 0]], atol=5e-3)
+
+  def test_skin_covers_the_human_range(self):
+    tones = _many(lambda d: colors.skin(d, 1.0))
+    light = tones @ colors.LUMINANCE
+    self.assertLess(light.min(), 0.08)
+    self.assertGreater(light.max(), 0.42)
+    self.assertTrue(np.all(tones[:, 0] > tones[:, 2]))  # never blue
+    self.assertLess(np.ptp(_many(lambda d: colors.skin(d, 0.0)), axis=0).max(), 1e-6)
+
+
+class PopulationTest(absltest.TestCase):
+
+  def test_pose_distribution(self):
+    keys = jax.random.split(jax.random.key(1), 4096)
+    config = population.Population(yaw_max=80)
+    angles = np.asarray(jax.vmap(lambda k: population.pose(k, config))(keys))
+    self.assertLessEqual(np.abs(angles[:, 0]).max(), 80)
+    self.assertGreater((np.abs(angles[:, 0]) > 60).mean(), 0.2)
+    np.testing.assert_allclose(angles[:, 1:].mean(axis=0), [6, 2], atol=1.2)
+    np.testing.assert_allclose(angles[:, 1:].std(axis=0), [13.3, 16.5], atol=1.2)
+
+  def test_eyes_close_as_often_as_wanted(self):
+    names = tuple(builtin_expression_units())
+    groups = population.unit_groups(names)
+    config = population.Population(closed_eyes=0.3, num_units=1)
+    keys = jax.random.split(jax.random.key(2), 512)
+    found = jax.jit(jax.vmap(lambda k: population.expression(
+        k, None, config, np.eye(len(names)), groups)))(keys)
+    share = np.mean(np.asarray(found)[:, names.index('eyeBlinkLeft')] > 0.65)
+    np.testing.assert_allclose(share, 0.3, atol=0.1)
+
+
+class HeadTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.model = load_face_model('builtin')
+    cls.anatomy = anatomy_lib.survey(cls.model)
+
+  def test_hollows_see_less_light(self):
+    seen = self.anatomy.visibility.mean(axis=1)
+    nose = seen[int(self.model.nose_tip)]
+    nostrils = seen[np.asarray(self.model.regions['nostrils'])].mean()
+    inside = seen[np.asarray(self.model.regions['mouth_inside'])].mean()
+    self.assertGreater(nose, 0.4)
+    self.assertLess(nostrils, 0.6 * nose)
+    self.assertLess(inside, 0.5 * nose)
+
+  def test_white_surroundings_give_unit_light(self):
+    light = lighting.Light(
+        harmonics=jnp.zeros((9, 3)).at[0].set(1.0), directions=jnp.eye(3)[:2],
+        colors=jnp.zeros((2, 3)), width=jnp.ones(2))
+    normals = jnp.array([[0.0, 0, 1], [0.6, 0, 0.8]])
+    args = (jnp.eye(3), self.anatomy.directions)
+    # 48 directions sample the half sphere to a few percent.
+    np.testing.assert_allclose(lighting.irradiance(
+        light, normals, *args, jnp.ones((2, 48))), 1.0, atol=0.05)
+    np.testing.assert_allclose(lighting.irradiance(
+        light, normals, *args, jnp.full((2, 48), 0.5)), 0.5, atol=0.03)
+    np.testing.assert_allclose(lighting.open_irradiance(light, normals), 1.0,
+                               rtol=1e-5)
+
+  def test_the_iris_follows_the_gaze(self):
+    person = skin.random_complexion(jax.random.key(0), Appearance())
+    look = lambda gaze: skin.eyeball_color(
+        jnp.asarray(self.anatomy.eyes[:, :2]) + jnp.array([4.0, 0.0]),
+        skin.dataclasses.replace(person, gaze=jnp.array(gaze)), self.anatomy)
+    # 4 mm beside the middle: the pupil when one looks there, else the iris.
+    self.assertLess(float(look([4.0, 0.0]).max()), 0.02)
+    self.assertGreater(float(look([-4.0, 0.0]).min()), 0.05)
+
+  def test_brows_are_where_their_landmarks_are(self):
+    person = skin.random_complexion(jax.random.key(0), Appearance())
+    person = skin.dataclasses.replace(
+        person, brow_color=jnp.zeros(3), brow_density=jnp.float32(0.9),
+        brow_shape=jnp.array([3.0, 0.0, 0.0, 0.0]))
+    paint = lambda place: skin.paint_brows(
+        jnp.ones((len(place), 3)), place, person, self.anatomy,
+        jnp.zeros(len(place)))[:, 0]
+    places = jnp.asarray(self.anatomy.brow[1:4])
+    for side in (1, -1):
+      self.assertLess(float(paint(places * jnp.array([side, 1.0])).max()), 0.3)
+    away = jnp.concatenate([places + jnp.array([0.0, 9.0]),
+                            places - jnp.array([0.0, 9.0])])
+    np.testing.assert_allclose(paint(away), 1.0)
+
+  def test_hair_surrounds_the_skull(self):
+    config = Appearance(hair=1.0, headwear=0.0)
+    mesh, _, _ = hair.hair_and_headwear(
+        jax.random.key(3), self.anatomy, jnp.asarray(self.model.mean_shape),
+        jnp.ones(3), config)
+    half = mesh.vertices.shape[0] // 2
+    shell, hat = np.asarray(mesh.vertices[:half]), mesh.vertices[half:]
+    self.assertTrue(np.all(np.isnan(hat)))
+    skull = np.asarray(self.model.mean_shape)
+    self.assertGreater(shell[:, 1].max(), skull[:, 1].max())
+    self.assertLess(shell[:, 2].min(), skull[:, 2].min())
+
+
+class MeshesTest(absltest.TestCase):
+
+  def test_a_tube_is_closed_around_its_line(self):
+    line = jnp.stack([jnp.linspace(0, 9, 4), jnp.zeros(4), jnp.zeros(4)], -1)
+    ring = meshes.tube(line, 2.0, jnp.array([0.0, 0, 1])).reshape(4, 4, 3)
+    np.testing.assert_allclose(ring.mean(axis=1), line, atol=1e-5)
+    np.testing.assert_allclose(np.abs(ring[:, :, 1:]), 1.5, atol=1e-5)
+    self.assertEqual(len(meshes.tube_triangles(4)), 2 * 2 * 4 * 3)
+
+
+class PhotographTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    smooth = np.random.default_rng(0).uniform(0.2, 0.8, (6, 6, 3))
+    cls.image = jax.image.resize(jnp.float32(smooth), (48, 48, 3), 'cubic')
+
+  def test_jpeg_loses_more_at_lower_quality(self):
+    loss = [float(jnp.abs(photograph.jpeg(jax.random.key(1), self.image, q)
+                          - self.image).mean()) for q in (95.0, 50.0, 10.0)]
+    self.assertLess(loss[0], 0.03)
+    self.assertGreater(loss[2], loss[1])
+    self.assertGreater(loss[1], loss[0])
+
+  def test_jpeg_keeps_a_plain_picture(self):
+    plain = jnp.full((20, 20, 3), 0.5)  # 127.5: at most a step of rounding away
+    np.testing.assert_allclose(
+        photograph.jpeg(jax.random.key(0), plain, 90.0), plain, atol=0.01)
+
+  def test_resampling_keeps_means_and_loses_detail(self):
+    checker = jnp.float32(np.indices((32, 32)).sum(0) % 2)[..., None] * jnp.ones(3)
+    small = photograph.resample(checker, 0.25)
+    np.testing.assert_allclose(small, 0.5, atol=1e-5)
+    np.testing.assert_allclose(photograph.resample(checker, 1.0), checker, atol=1e-5)
+
+  def test_faults_of_strength_zero_leave_grey_alone(self):
+    off = Appearance(exposure=0, white_balance=0, contrast=0, defocus=0, motion=0,
+                     vignette=0, noise=0, resample=0, jpeg=0, grey=0)
+    out = photograph.photograph(jax.random.key(0), jnp.full((16, 16, 3), 0.5),
+                                jnp.ones((16, 16)), off)
+    self.assertLess(float(jnp.ptp(out)), 1e-3)
+    grey = photograph.photograph(
+        jax.random.key(0), jnp.asarray(self.image), jnp.ones((48, 48)),
+        skin.dataclasses.replace(off, grey=1.0))
+    self.assertLess(float(jnp.ptp(grey, axis=-1).max()), 1e-4)
+
+
+if __name__ == '__main__':
+  absltest.main()
