@@ -142,16 +142,22 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   more_positions, more_depth = place(things.vertices)
   all_keys = rendering.scatter_triangles(
       head_keys, more_positions, more_depth, things.triangles, image_size=fine,
-      first_id=model.triangles.shape[0], windows=(8, 20, 60))
+      first_id=model.triangles.shape[0], windows=(6, 10, 16, 28, 60))
   triangles = jnp.concatenate(
       [jnp.asarray(model.triangles), things.triangles + model.num_vertices])
   ids, weights, z = rendering.resolve(
       all_keys, jnp.concatenate([positions, more_positions]),
       jnp.concatenate([depth, more_depth]), triangles, image_size=fine)
-  samples = rendering.interpolate(ids, weights, triangles,
-                                  jnp.concatenate([head, extra]))
-
-  texture = backgrounds.octaves(keys['texture'], image_size, 3)
+  ids, weights, attributes, triangles, texture = jax.lax.optimization_barrier(
+      (ids, weights, jnp.concatenate([head, extra]), triangles,
+       backgrounds.octaves(keys['texture'], image_size, 3)))
+  corners = triangles[jnp.maximum(ids, 0)]
+  # Every corner's row is fetched once; fused, it would be for every use.
+  rows = jax.lax.optimization_barrier(
+      [attributes[corners[..., i].ravel()] for i in range(3)])
+  samples = jax.lax.optimization_barrier(sum(
+      weights[..., i:i + 1] * row.reshape(ids.shape + (-1,))
+      for i, row in enumerate(rows)))
   image = _shade(samples, person, anatomy,
                  jnp.repeat(jnp.repeat(texture[..., 0], config.supersample, 0),
                             config.supersample, 1))
