@@ -59,7 +59,7 @@ class Appearance:
   background: float = 1.0
   perspective: float = 0.5
   exposure: float = 0.35
-  white_balance: float = 0.1
+  white_balance: float = 0.08
   contrast: float = 0.15
   defocus: float = 2.0
   motion: float = 0.15

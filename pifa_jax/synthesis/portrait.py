@@ -94,6 +94,8 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   visibility = 1 - config.shadow * (1 - anatomy.visibility)
   diffuse = lighting.irradiance(light, normals, view.rotation,
                                 anatomy.directions, visibility)
+  normals, albedo, diffuse, visibility = jax.lax.optimization_barrier(
+      (normals, albedo, diffuse, visibility))
   open_share = jnp.clip(jnp.mean(visibility, axis=1) * 2, 0, 1)
   eyeball = jnp.asarray(anatomy.fields['eyeball'])
   seen_normals = normals @ view.rotation.T

@@ -145,7 +145,7 @@ def vertex_albedo(key: Array, person: Complexion, anatomy: Anatomy,
   natural = skin * jnp.array([0.95, 0.62, 0.62]) * jnp.exp(
       draws.normal(0, 0.12, (3,)))
   stick = jnp.stack([draws.uniform(0.15, 0.55), draws.uniform(0.01, 0.12),
-                     draws.uniform(0.02, 0.16)])
+                     draws.uniform(0.02, 0.10)])
   lips = jnp.where(paint, stick, natural)
   strength = jnp.where(paint, draws.uniform(0.5, 0.95), draws.uniform(0.3, 1.0))
   color = blend(color, field['lips'] * strength, lips)
