@@ -6,7 +6,6 @@ centre inside a triangle's projection is a candidate of that triangle.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pifa_jax import depth_keys
 from pifa_jax.types import Array

@@ -1,5 +1,7 @@
 """Built-in faces: determinism, exact labels, visibility by pose."""
 
+import unittest
+
 from absl.testing import absltest
 import jax
 import numpy as np
@@ -9,6 +11,7 @@ from pifa_jax.datasets import synthetic
 from pifa_jax.face_models import load_face_model
 from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.types import unflatten_params
+from tests import thorough
 
 _CONFIG = synthetic.plain_config(image_size=64)
 
@@ -64,6 +67,7 @@ class GenerateTest(absltest.TestCase):
     self.assertGreater(np.abs(images[0] - images[1]).mean(), 10)
 
 
+@unittest.skipUnless(thorough.THOROUGH, 'half a minute to compile')
 class FullLookTest(absltest.TestCase):
   """The labels, with true perspective; without what only costs compile time."""
 

@@ -1,5 +1,7 @@
 """Parts of drawn faces: colours, skin, light, camera faults, shells."""
 
+import dataclasses
+
 from absl.testing import absltest
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import numpy as np
 from pifa_jax.face_models import builtin_expression_units, load_face_model
 from pifa_jax.synthesis import anatomy as anatomy_lib
 from pifa_jax.synthesis import colors, hair, lighting, meshes, photograph
-from pifa_jax.synthesis import population, skin
+from pifa_jax.synthesis import population, portrait, skin
 from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.synthesis.draws import Draws
 
@@ -116,14 +118,14 @@ class HeadTest(absltest.TestCase):
     person = skin.random_complexion(jax.random.key(0), Appearance())
     look = lambda gaze: skin.eyeball_color(
         jnp.asarray(self.anatomy.eyes[:, :2]) + jnp.array([4.0, 0.0]),
-        skin.dataclasses.replace(person, gaze=jnp.array(gaze)), self.anatomy)
+        dataclasses.replace(person, gaze=jnp.array(gaze)), self.anatomy)
     # 4 mm beside the middle: the pupil when one looks there, else the iris.
     self.assertLess(float(look([4.0, 0.0]).max()), 0.02)
     self.assertGreater(float(look([-4.0, 0.0]).min()), 0.05)
 
   def test_brows_are_where_their_landmarks_are(self):
     person = skin.random_complexion(jax.random.key(0), Appearance())
-    person = skin.dataclasses.replace(
+    person = dataclasses.replace(
         person, brow_color=jnp.zeros(3), brow_density=jnp.float32(0.9),
         brow_shape=jnp.array([3.0, 0.0, 0.0, 0.0]))
     paint = lambda place: skin.paint_brows(
@@ -138,15 +140,31 @@ class HeadTest(absltest.TestCase):
 
   def test_hair_surrounds_the_skull(self):
     config = Appearance(hair=1.0, headwear=0.0)
-    mesh, _, _ = hair.hair_and_headwear(
-        jax.random.key(3), self.anatomy, jnp.asarray(self.model.mean_shape),
-        jnp.ones(3), config)
-    half = mesh.vertices.shape[0] // 2
-    shell, hat = np.asarray(mesh.vertices[:half]), mesh.vertices[half:]
+    vertices = jax.jit(lambda key: hair.hair_and_headwear(
+        key, self.anatomy, jnp.asarray(self.model.mean_shape), jnp.ones(3),
+        config)[0].vertices)(jax.random.key(3))
+    half = len(vertices) // 2
+    shell, hat = np.asarray(vertices[:half]), vertices[half:]
     self.assertTrue(np.all(np.isnan(hat)))
     skull = np.asarray(self.model.mean_shape)
     self.assertGreater(shell[:, 1].max(), skull[:, 1].max())
     self.assertLess(shell[:, 2].min(), skull[:, 2].min())
+
+
+class ViewTest(absltest.TestCase):
+
+  def test_perspective_enlarges_what_is_near(self):
+    view = lambda nearness: portrait.View(
+        rotation=jnp.eye(3), scale=jnp.float32(2.0), translation=jnp.zeros(2),
+        nearness=jnp.float32(nearness), centre=jnp.array([1.0, 0.0, 5.0]))
+    points = jnp.array([[3.0, 4, 5], [3.0, 4, 105], [3.0, 4, -95]])
+    flat, depth = view(0.0)(points)
+    np.testing.assert_allclose(flat, [[6, -8]] * 3, rtol=1e-6)
+    np.testing.assert_allclose(depth, [-10, -210, 190], rtol=1e-6)
+    # 500 units away: 100 nearer is 500 / 400 as large, 100 farther 500 / 600.
+    near, _ = view(1 / 500)(points)
+    factor = np.array([1, 5 / 4, 5 / 6])[:, None]
+    np.testing.assert_allclose(near, [2, 0] + factor * np.array([4, -8]), rtol=1e-5)
 
 
 class MeshesTest(absltest.TestCase):
@@ -188,12 +206,11 @@ class PhotographTest(absltest.TestCase):
   def test_faults_of_strength_zero_leave_grey_alone(self):
     off = Appearance(exposure=0, white_balance=0, contrast=0, defocus=0, motion=0,
                      vignette=0, noise=0, resample=0, jpeg=0, grey=0)
-    out = photograph.photograph(jax.random.key(0), jnp.full((16, 16, 3), 0.5),
-                                jnp.ones((16, 16)), off)
+    take = lambda config: jax.jit(lambda image: photograph.photograph(
+        jax.random.key(0), image, jnp.ones((48, 48)), config))
+    out = take(off)(jnp.full((48, 48, 3), 0.5))
     self.assertLess(float(jnp.ptp(out)), 1e-3)
-    grey = photograph.photograph(
-        jax.random.key(0), jnp.asarray(self.image), jnp.ones((48, 48)),
-        skin.dataclasses.replace(off, grey=1.0))
+    grey = take(dataclasses.replace(off, grey=1.0))(self.image)
     self.assertLess(float(jnp.ptp(grey, axis=-1).max()), 1e-4)
 
 

@@ -16,7 +16,8 @@ from tests import program_runs, thorough
 
 _CACHE = tempfile.mkdtemp()
 # Seconds a step matter here, not accuracy.
-_TINY = ['--dataset=synthetic', '--preset=tiny', '--face_model=builtin',
+_TINY = ['--dataset=synthetic', '--appearance=plain', '--preset=tiny',
+         '--face_model=builtin',
          '--num_train=24', '--num_test=8', '--batch_size=4', '--num_blocks=2',
          '--fc_pool=4', '--eval_every=8', '--checkpoint_every=4',
          '--log_every=1', '--picture_every=0', '--tensorboard=false',
@@ -100,8 +101,9 @@ class ResumeTest(absltest.TestCase):
     other = _run(whole, '--learning_rate=0.5', code=1)
     self.assertIn('another configuration', other.stderr)
 
-    program_runs.run('evaluate', '--dataset=synthetic', '--num_train=24',
-                     '--num_test=8', f'--cache_dir={_CACHE}', f'--checkpoint={whole}')
+    program_runs.run('evaluate', '--dataset=synthetic', '--appearance=plain',
+                     '--num_train=24', '--num_test=8', f'--cache_dir={_CACHE}',
+                     f'--checkpoint={whole}')
     with open(os.path.join(whole, 'evaluation', 'synthetic-test-box', 'eval.json')) as file:
       report = json.load(file)
     # The trainer's last line and the evaluator agree on the same weights.

@@ -5,6 +5,7 @@ batch.
 """
 
 import dataclasses
+import functools
 from typing import Callable
 
 import jax
@@ -124,29 +125,31 @@ def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
   """
   anatomy = anatomy_lib.survey(model) if config.look == 'full' else None
   units = expression_units or {}
-  groups = population_lib.unit_groups(tuple(units))
   stacked = np.stack(list(units.values())) if units else None
   points = np.asarray(model.mean_shape)[np.asarray(
       model.landmark_schemes[SCHEME])]
-  interocular = float(np.linalg.norm(points[36] - points[45]))
+  tolerance = _TOLERANCE * float(np.linalg.norm(points[36] - points[45]))
+  arrays = jax.device_put((model, anatomy, stacked))
+  return lambda indices: _samples(*arrays, seed, indices, config=config,
+                                  names=tuple(units), tolerance=tolerance)
 
-  @jax.jit
-  def run(model, anatomy, units, indices):
-    key = jax.random.key(seed)
-    keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
-    people = jax.vmap(lambda key: _random_face(key, model, config, units, groups))
-    # All shapes in one product: one after the other they would cost as much as
-    # the drawing (BUILD_NOTES.md D-40).
-    faces, angles = people(keys)
-    vertices = jax.vmap(lambda face: morphable_model.shape(model, face))(faces)
-    return jax.lax.map(
-        lambda sample: _draw_face(
-            *sample, model=model, anatomy=anatomy, config=config,
-            tolerance=_TOLERANCE * interocular),
-        (keys, faces, angles, vertices))
 
-  on_device = jax.device_put(model), jax.device_put(anatomy)
-  return lambda indices: run(*on_device, stacked, indices)
+# At the top, so that samplers of other seeds share the compiled program.
+@functools.partial(jax.jit, static_argnames=('config', 'names', 'tolerance'))
+def _samples(model, anatomy, units, seed, indices, *, config, names, tolerance):
+  """(n,) indices -> the entries of `generate`."""
+  groups = population_lib.unit_groups(names)
+  keys = jax.vmap(
+      lambda index: jax.random.fold_in(jax.random.key(seed), index))(indices)
+  faces, angles = jax.vmap(
+      lambda key: _random_face(key, model, config, units, groups))(keys)
+  # All shapes in one product: one after the other they would cost as much as the
+  # drawing (BUILD_NOTES.md D-40).
+  vertices = jax.vmap(lambda face: morphable_model.shape(model, face))(faces)
+  return jax.lax.map(
+      lambda sample: _draw_face(*sample, model=model, anatomy=anatomy,
+                                config=config, tolerance=tolerance),
+      (keys, faces, angles, vertices))
 
 
 def _random_face(key, model, config, units, groups):

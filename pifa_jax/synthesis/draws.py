@@ -55,4 +55,5 @@ class Draws:
   def choice(self, weights: tuple[float, ...]) -> jax.Array:
     """() int32 index, with odds proportional to the weights."""
     steps = jnp.cumsum(jnp.asarray(weights, jnp.float32))
-    return jnp.searchsorted(steps / steps[-1], self._take(self._uniform, ()), side='right')
+    return jnp.searchsorted(steps / steps[-1], self._take(self._uniform, ()),
+                            side='right')

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pifa_jax.synthesis import colors
 from pifa_jax.synthesis import meshes
@@ -131,7 +130,7 @@ def _hair_style(draws, key, angle, is_long):
   fringe_line = hang + open_part + 6 * draws.normal() * jnp.sin(angle)
   front = jnp.where(fringe, jnp.minimum(fringe_line, hairline), hairline)
   # Most hair is held back from the cheeks, some falls over them.
-  opening = jnp.where(draws.chance(0.2), draws.uniform(0.7, 0.95),
+  opening = jnp.where(draws.chance(0.2), draws.uniform(0.85, 1.0),
                       draws.uniform(0.95, 1.6))
   # The two sides differ: a lock before one ear, the other tucked behind.
   opening = opening + draws.uniform(0, 0.35) * (

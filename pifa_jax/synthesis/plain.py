@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax import depth_keys, rendering
+from pifa_jax import rendering
 from pifa_jax.types import Array, MorphableModel
 
 # Visible skin over the human range, from deep brown to pale; linear-ish RGB.
