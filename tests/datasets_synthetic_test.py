@@ -34,6 +34,17 @@ class GenerateTest(absltest.TestCase):
         np.arange(24)))
     self.assertGreater(np.abs(other['yaw'] - self.faces['yaw']).max(), 1)
 
+  def test_side_by_side_as_one_after_the_other(self):
+    draw = synthetic.make_sampler(self.model, _CONFIG, 5, faces_at_once=3)
+    for name, value in jax.device_get(draw(np.arange(6))).items():
+      wanted = self.faces[name][:6]
+      if name == 'images':  # a grey level is rounded here and there
+        self.assertLess(np.abs(value.astype(int) - wanted).mean(), 0.02)
+      elif name == 'visible':
+        self.assertGreater((value == wanted).mean(), 0.99)
+      else:
+        np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-2, err_msg=name)
+
   def test_labels_are_the_projection_of_p(self):
     for i in range(24):
       face = unflatten_params(self.faces['params'][i], self.model.num_identity)
