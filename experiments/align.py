@@ -1,5 +1,6 @@
 """Finds the landmarks, their visibility and the head's pose in photographs.
 
+  python -m experiments.align --input=DIR --boxes=boxes.json
   python -m experiments.align --checkpoint=runs/aflw --input=DIR --boxes=boxes.json
 
 boxes.json holds the faces: {"photo.jpg": [[x, y, width, height], ...], ...}, in pixels,

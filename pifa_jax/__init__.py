@@ -26,11 +26,13 @@ from pifa_jax.types import MorphableModel
 from pifa_jax.types import unflatten_params
 from pifa_jax.visualization import visualize
 from pifa_jax.visualization import visualize_dense
+from pifa_jax.weights import load_weights
+from pifa_jax.weights import TrainedWeights
 
 __all__ = [
-    'AlignedFaces', 'Aligner', 'Batch', 'FaceParams', 'MorphableModel', 'PifaNetwork', 'crop_params',
-    'fit_faces', 'fit_landmarks', 'flatten_params', 'frontability', 'initial_params',
-    'landmark_visibility', 'landmarks', 'load_face_model', 'pose_from_camera',
-    'project', 'shape', 'uncrop_params', 'unflatten_params', 'vertex_mask',
-    'visualize', 'visualize_dense',
+    'AlignedFaces', 'Aligner', 'Batch', 'FaceParams', 'MorphableModel', 'PifaNetwork',
+    'TrainedWeights', 'crop_params', 'fit_faces', 'fit_landmarks', 'flatten_params',
+    'frontability', 'initial_params', 'landmark_visibility', 'landmarks',
+    'load_face_model', 'load_weights', 'pose_from_camera', 'project', 'shape',
+    'uncrop_params', 'unflatten_params', 'vertex_mask', 'visualize', 'visualize_dense',
 ]
