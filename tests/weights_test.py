@@ -2,12 +2,16 @@
 
 import json
 import pathlib
+import re
 import tempfile
 
 from absl.testing import absltest
 import numpy as np
 
+import pifa_jax
 from pifa_jax import array_files, network, weights
+from pifa_jax.datasets import synthetic
+from pifa_jax.face_models import face_model_hash, load_face_model
 from tests import program_runs
 
 
@@ -82,6 +86,35 @@ class WeightsTest(absltest.TestCase):
     scored = program_runs.run('evaluate', f'--checkpoint={self.path}', *data).stdout
     self.assertEqual(row(scored), row(trained))
     self.assertTrue((self.root / 'w' / 'evaluation').is_dir())
+
+
+class BuiltinTest(absltest.TestCase):
+
+  def test_align_drawn_faces(self):
+    weights_path = pathlib.Path(weights.__file__).parent / 'assets/builtin_weights.npz'
+    self.assertLess(weights_path.stat().st_size, 40e6)
+    # The README's lines, with faces of the plain look, which they were not trained on.
+    readme = (program_runs.ROOT / 'README.md').read_text()
+    code = next(block for block in re.findall(r'```python\n(.*?)\n```', readme,
+                                              re.DOTALL) if 'load_weights' in block)
+    drawn = synthetic.generate(
+        load_face_model('builtin'), synthetic.plain_config(image_size=120), seed=3,
+        start=0, count=8)
+    box = drawn['boxes'][0]
+    names = {'pifa_jax': pifa_jax, 'photograph': drawn['images'][0],
+             **dict(zip(('x', 'y', 'width', 'height'), box))}
+    exec(compile(code, 'README.md', 'exec'), names)  # pylint: disable=exec-used
+    found = [names['faces']] + [
+        names['aligner'].align(names['weights'].variables, image, [box], passes=2)
+        for image in drawn['images'][1:]]
+    errors = [np.linalg.norm(faces.landmarks['ibug68'][0] - points, axis=1)[seen].mean()
+              for faces, points, seen in zip(found, drawn['landmarks'],
+                                             drawn['visible'])]
+    self.assertEqual(
+        face_model_hash(names['model']),
+        names['weights'].card['config']['face_model_hash'])
+    # Percent of the box; the mean face in it is off by 25.
+    self.assertLess(100 * np.median(errors) / box[2], 8.0)
 
 
 if __name__ == '__main__':
