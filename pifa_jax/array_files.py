@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import pathlib
-from typing import Callable, Mapping
+from typing import Callable, Iterable, Mapping
 import zipfile
 import zlib
 
@@ -102,19 +102,32 @@ def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
   return digest.hexdigest()
 
 
-def check_hash(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
-  """Takes 'content_sha256' out of what was read, and compares.
+def check(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], *,
+          required: Iterable[str], version: int, otherwise: str) -> None:
+  """Refuses what is not whole, of another schema, or changed; drops the hash.
 
   Args:
     path: the file, for the message.
-    arrays: of `read`; the hash is removed.
+    arrays: of `read`, with 'schema_version' and 'content_sha256' among the names
+      required; the hash is removed.
+    required: names that must be there.
+    version: of the schema that the caller reads.
+    otherwise: what a file without a name is, and what to do: 'it is not ...; ...'.
 
   Raises:
-    ValueError: if the values are not those that were written.
+    ValueError: with one sentence for the user.
   """
-  stored = str(arrays.pop('content_sha256'))
-  found = content_hash(arrays)
-  if stored != found:
+  for name in required:
+    if name not in arrays:
+      raise ValueError(f'{path} has no array {name!r}, so {otherwise}.')
+  found = int(arrays['schema_version'])
+  if found != version:
     raise ValueError(
-        f'{path} is damaged: its content hash is {found[:12]}..., the file says '
+        f'{path} has schema version {found}, this pifa_jax reads version '
+        f'{version}; write the file again with the same release.')
+  stored = str(arrays.pop('content_sha256'))
+  digest = content_hash(arrays)
+  if stored != digest:
+    raise ValueError(
+        f'{path} is damaged: its content hash is {digest[:12]}..., the file says '
         f'{stored[:12]}...; get it or build it again.')

@@ -93,17 +93,11 @@ def load_weights(name_or_path: str | os.PathLike[str] = _BUILTIN) -> TrainedWeig
   path = (_ASSETS / 'builtin_weights.npz' if os.fspath(name_or_path) == _BUILTIN
           else pathlib.Path(name_or_path))
   arrays = array_files.read(path, 'file of weights')
-  for name in ('schema_version', 'card', 'content_sha256'):
-    if name not in arrays:
-      raise ValueError(f'{path} has no array {name!r}, so it does not hold weights; '
-                       'make one with python -m experiments.export_weights.')
-  version = int(arrays['schema_version'])
-  if version != SCHEMA_VERSION:
-    raise ValueError(
-        f'{path} has schema version {version}, this pifa_jax reads version '
-        f'{SCHEMA_VERSION}; write the file again with the same release.')
-  digest = str(arrays['content_sha256'])
-  array_files.check_hash(path, arrays)
+  digest = str(arrays.get('content_sha256'))
+  array_files.check(
+      path, arrays, required=('schema_version', 'card', 'content_sha256'),
+      version=SCHEMA_VERSION, otherwise='it does not hold weights; make one with '
+      'python -m experiments.export_weights')
   del arrays['schema_version']
   card = json.loads(str(arrays.pop('card')))
   variables = flax.traverse_util.unflatten_dict(

@@ -46,8 +46,22 @@ class ArrayFilesTest(parameterized.TestCase):
                   {'a': np.ones((2, 3), np.float32)}):
       self.assertNotEqual(array_files.content_hash(other), plain)
     with self.assertRaisesRegex(ValueError, 'x.npz is damaged: its content hash'):
-      array_files.check_hash('x.npz', {'a': np.zeros(2),
-                                       'content_sha256': np.asarray(plain)})
+      array_files.check(
+          'x.npz', {'a': np.zeros(2), 'schema_version': np.asarray(1),
+                    'content_sha256': np.asarray(plain)},
+          required=('a',), version=1, otherwise='it is nothing')
+
+  def test_other_schemas(self):
+    good = {'a': np.zeros(2), 'schema_version': np.asarray(1)}
+    digest = array_files.content_hash(good)
+    kept = {**good, 'content_sha256': np.asarray(digest)}
+    array_files.check('x.npz', kept, required=('a',), version=1, otherwise='no')
+    self.assertEqual(set(kept), set(good))
+    with self.assertRaisesRegex(ValueError, "has no array 'b', so it is nothing"):
+      array_files.check('x.npz', good, required=('b',), version=1,
+                        otherwise='it is nothing')
+    with self.assertRaisesRegex(ValueError, 'has schema version 1, .* version 2'):
+      array_files.check('x.npz', good, required=('a',), version=2, otherwise='no')
 
   def test_what_cannot_be_read(self):
     with self.assertRaisesRegex(FileNotFoundError, 'No thing at'):

@@ -99,17 +99,10 @@ def load_npz(path: str | os.PathLike[str], *,
     ValueError: if it is not a face model, is damaged, or does not fit together.
   """
   arrays = array_files.read(path, 'face model', max_bytes=max_bytes)
-  for name in _REQUIRED:
-    if name not in arrays:
-      raise ValueError(
-          f'{path} has no array {name!r}, so it is not a pifa_jax face model; '
-          'convert other formats with the converters in pifa_jax.face_models.')
-  version = int(arrays['schema_version'])
-  if version != SCHEMA_VERSION:
-    raise ValueError(
-        f'{path} has schema version {version}, this pifa_jax reads version '
-        f'{SCHEMA_VERSION}; write the file again with the same release.')
-  array_files.check_hash(path, arrays)
+  array_files.check(
+      path, arrays, required=_REQUIRED, version=SCHEMA_VERSION,
+      otherwise='it is not a pifa_jax face model; convert other formats with the '
+      'converters in pifa_jax.face_models')
   _check(arrays, str(path))
 
   def part(prefix):

@@ -136,7 +136,7 @@ def _fields(model, canonical, ids):
           'pupil_left', 'pupil_right', 'eyeball_left', 'eyeball_right')), 0, 1)
   inner = np.maximum(eyeball, regions['mouth_inside'])
   front = _step(z + 25, 15) * (1 - inner)
-  mirrored = canonical * [1, 1, 1]
+  mirrored = canonical.copy()
   mirrored[:, 0] = side
   # Landmarks of the +x eye: upper lid 42-45, lower lid 45-47 and 42.
   upper = at[[42, 43, 44, 45]]

@@ -176,7 +176,6 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   image = _pool(jnp.where((ids >= 0)[..., None], image, 0.0), config.supersample)
   image = image + (1 - covered) * ground
 
-  subject = jnp.zeros((image_size, image_size))
   points = view(vertices[jnp.asarray(anatomy.landmarks)])[0]
   low, high = jnp.min(points, axis=0), jnp.max(points, axis=0)
   face = jnp.concatenate([(low + high) / 2, (high - low) / 2])
