@@ -148,8 +148,9 @@ def open_test(model: MorphableModel, scheme: str | None, say: Say, *,
   f = flags.FLAGS
   if f.dataset == 'synthetic':
     return TestData(
-        name=f.dataset, title=f'built-in faces (synthetic, seed {f.data_seed}), test',
-        kind='synthetic', packed=_synthetic(model, f, 'test', say, margin),
+        name=f.dataset, kind='synthetic',
+        title=f'built-in faces (synthetic, {f.appearance} look, seed {f.data_seed}), '
+        'test', packed=_synthetic(model, f, 'test', say, margin),
         box_noise=0.1, box_rule='box jitter +-10 %', hidden_is_labelled=True)
   data = registry.DATASETS[f.dataset]
   if split not in data.splits:
