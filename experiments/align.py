@@ -14,6 +14,7 @@ import sys
 from absl import flags
 import numpy as np
 
+from experiments import checkpoint_flags  # pylint: disable=unused-import
 from experiments import pictures, program, trained
 from pifa_jax import formats
 from pifa_jax.datasets.samples import decode_image, list_pictures

@@ -23,6 +23,11 @@ flags.DEFINE_integer(
     'batch_size', 32, 'Images per step over all devices. Not in the paper: '
     'BUILD_NOTES.md D-03.', lower_bound=1)
 
+flags.DEFINE_string('initial_weights', None, 'What a new run starts from instead of '
+                    'random weights: a work folder of a training run, a file of '
+                    'experiments.export_weights, or "builtin"; same network, same '
+                    'face model.')
+
 # Network: None keeps the preset's value.
 flags.DEFINE_integer('fc_pool', None, 'Average pooling before the flatten.',
                      lower_bound=1)
@@ -61,6 +66,9 @@ flags.DEFINE_enum('eq6_mode', 'whitened', losses.EQ6_MODES,
 flags.DEFINE_integer('num_param_blocks', None,
                      'First blocks with Eq. (6); default half.', lower_bound=0)
 flags.DEFINE_list('block_weights', None, 'Default 1,2,...,N_v.')
+flags.DEFINE_float('hidden_weight', 0.0, 'Weight in Eq. (7) of hidden landmarks, where '
+                   'the target P puts them; 0 = visible ones alone, as in the paper.',
+                   lower_bound=0.0, upper_bound=1.0)
 
 # Augmentation, on the device.
 flags.DEFINE_float('box_shift', 0.1, 'Box jitter, fraction of its size.',
@@ -119,6 +127,8 @@ class RunConfig:
     face_model: name or path.
     face_model_hash: of its arrays.
     data_hash: of the packed training set.
+    initial_weights: hash of the trained weights that it started from; None: random.
+    earlier_datasets: what those were trained on, first to last.
   """
 
   network: NetworkConfig
@@ -133,6 +143,13 @@ class RunConfig:
   face_model: str
   face_model_hash: str
   data_hash: str
+  initial_weights: str | None = None
+  earlier_datasets: tuple[str, ...] = ()
+
+  @property
+  def datasets(self) -> tuple[str, ...]:
+    """All that the weights have seen, first to last."""
+    return (*self.earlier_datasets, self.dataset)
 
   def to_json(self) -> dict[str, Any]:
     """A JSON object, the same for equal configurations."""
@@ -148,8 +165,8 @@ class RunConfig:
     parts = {'network': NetworkConfig, 'optimizer': OptimizerConfig,
              'loss': LossConfig, 'augment': AugmentConfig}
     try:
-      data = {key: parts[key](**_tuples(value)) if key in parts else value
-              for key, value in data.items()}
+      data = {key: parts[key](**value) if key in parts else value
+              for key, value in _tuples(data).items()}
       return cls(**data)
     except TypeError as error:
       raise ValueError('The configuration in the checkpoint is not one that this '
@@ -198,7 +215,8 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
                          tuple(float(w) for w in f.block_weights)),
           eq6_mode=f.eq6_mode,
           rotation_translation_ratio=(
-              rotation_translation_ratio if f.eq6_mode == 'literal' else None)),
+              rotation_translation_ratio if f.eq6_mode == 'literal' else None),
+          hidden_weight=f.hidden_weight),
       augment=AugmentConfig(
           shift=f.box_shift, scale=f.box_scale, anisotropic=f.anisotropic_jitter,
           zoom=f.box_zoom,

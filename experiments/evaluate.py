@@ -13,6 +13,7 @@ import sys
 from absl import flags
 import numpy as np
 
+from experiments import checkpoint_flags  # pylint: disable=unused-import
 from experiments import data_flags, evaluation, pictures, program, report, trained
 from pifa_jax import metrics, network, projection, protocols
 from pifa_jax.datasets import packed
@@ -39,9 +40,10 @@ def main(run: program.Run) -> int:
   f = flags.FLAGS
   trained_run = trained.open_run(f.checkpoint or f.workdir)
   config = trained_run.config
-  if f.dataset in _CONTAINED.get(config.dataset, ()):
+  seen = [name for name in config.datasets if f.dataset in _CONTAINED.get(name, ())]
+  if seen:
     raise program.UserError(
-        f'This checkpoint was trained on {config.dataset}, which contains the '
+        f'This checkpoint was trained on {seen[0]}, which contains the '
         f'photographs of {f.dataset}: a score would mean nothing. Evaluate on '
         'another set, such as --dataset=aflw2000.')
   name = f.protocol or _PROTOCOL_OF[f.dataset]

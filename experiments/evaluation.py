@@ -138,7 +138,7 @@ def statement(config, data, protocol: protocols.Protocol, step: int, *,
   device = jax.local_devices()[0]
   return (f'{data.title}, N={len(data.packed)}, {data.num_rejected} rejected; '
           f'{labels}: {protocol.statement()}; {data.box_rule}; trained on '
-          f'{config.dataset}, step {step}, '
+          f'{", then ".join(config.datasets)}, step {step}, '
           + (f'checkpoint {checkpoint}, ' if checkpoint else '')
           + f'config {config.hash()}, data {data.packed.content_hash}, seed '
           f'{config.seed}, {device.device_kind}')

@@ -12,6 +12,7 @@ import sys
 from absl import flags
 import numpy as np
 
+from experiments import checkpoint_flags  # pylint: disable=unused-import
 from experiments import program, trained
 from pifa_jax.weights import save_weights
 

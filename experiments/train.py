@@ -17,8 +17,8 @@ import jax
 import numpy as np
 
 from experiments import config as config_lib
-from experiments import data_flags, evaluation, pictures, program
-from pifa_jax import checkpoints, losses, network, optimizer, projection
+from experiments import data_flags, evaluation, pictures, program, trained
+from pifa_jax import checkpoints, face_models, losses, network, optimizer, projection
 from pifa_jax import protocols, training
 from pifa_jax.datasets import feed, registry
 
@@ -123,9 +123,6 @@ def main(run: program.Run) -> int:
         face_model_hash=data.face_model_hash, data_hash=data.packed.content_hash,
         rotation_translation_ratio=float(losses.rotation_translation_ratio(
             data.packed.params[:, :8].reshape(-1, 2, 4))))
-    run.note(config=config.to_json(), config_hash=config.hash(),
-             landmark_scheme=data.scheme, num_train=len(data.train_ids),
-             num_validation=len(data.validation_ids), num_test=len(test.packed))
     return _train(run, workdir, config, data, test, devices)
 
 
@@ -139,8 +136,16 @@ def _train(run, workdir, config, data, test, devices):
   solver = optimizer.make_optimizer(config.optimizer, config.num_steps)
   schedule = optimizer.learning_rate_schedule(config.optimizer,
                                               config.num_steps)
-  state = training.init_state(
-      network.init_variables(net, geometry, config.seed), solver)
+  variables = network.init_variables(net, geometry, config.seed)
+  if f.initial_weights:
+    without_landmark_file = face_models.load_face_model(f.face_model)
+    config, variables = trained.start_from(
+        f.initial_weights, config, variables, data.model,
+        (data.face_model_hash, face_models.face_model_hash(without_landmark_file)))
+  run.note(config=config.to_json(), config_hash=config.hash(),
+           landmark_scheme=data.scheme, num_train=len(data.train_ids),
+           num_validation=len(data.validation_ids), num_test=len(test.packed))
+  state = training.init_state(variables, solver)
   count = sum(x.size for x in jax.tree.leaves(state.params))
   _say(f'{config.network.num_blocks} blocks, {count / 1e6:.1f} M weights, '
        f'{data.model.num_params} face parameters, '

@@ -5,20 +5,14 @@ import os
 from typing import Any
 
 from absl import flags
+import flax.traverse_util
+import numpy as np
 
 from experiments import config as config_lib
 from experiments import data_flags, program
 from pifa_jax import checkpoints, face_models, network, optimizer, training
 from pifa_jax.types import MorphableModel
 from pifa_jax.weights import TrainedWeights, load_weights
-
-flags.DEFINE_string('checkpoint', None, 'Work folder of a training run, a file of '
-                    'experiments.export_weights, or "builtin", the weights that come '
-                    'with the package. Default: --workdir, which a flag file gives, '
-                    'else builtin.')
-flags.DEFINE_enum('weights', 'latest', ['latest', 'best'],
-                  'Which of its checkpoints: the newest, or the one with the '
-                  'lowest validation NME.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,3 +135,40 @@ def face_model(run: TrainedRun | WeightsFile, f: flags.FlagValues, say: data_fla
       f'--face_model={f.face_model} is not the face model of the checkpoint (its '
       'hash differs); pass the .npz, and the file of --landmark_scheme if there was '
       'one, that it was trained with.')
+
+
+def start_from(name: str, config: config_lib.RunConfig, variables: dict[str, Any],
+               model: MorphableModel, hashes: tuple[str, ...]
+               ) -> tuple[config_lib.RunConfig, dict[str, Any]]:
+  """Trained weights in place of the random ones of a new run.
+
+  Args:
+    name: as `open_run` takes it; of a run, its newest checkpoint.
+    config: the new run's.
+    variables: its {'params', 'batch_stats'}, for their names and shapes.
+    model: its face model.
+    hashes: of what may pass for it; a landmark file changes only the labels.
+
+  Returns:
+    The configuration, which now names the weights, and the variables.
+
+  Raises:
+    UserError: if they are of another network or face model.
+  """
+  run = open_run(name)
+  if run.config.face_model_hash not in hashes:
+    raise program.UserError(
+        f'--initial_weights={name} were trained with another face model '
+        f'({run.config.face_model}); pass --face_model={run.config.face_model}.')
+  _, found, digest = run.load(model, 'latest')
+  shapes = lambda tree: {key: np.shape(value) for key, value in
+                         flax.traverse_util.flatten_dict(tree, sep='/').items()}
+  have, wanted = shapes(found), shapes(variables)
+  for key in sorted({*have, *wanted}):
+    if have.get(key) != wanted.get(key):
+      raise program.UserError(
+          f'--initial_weights={name} are of another network ({key} is '
+          f'{have.get(key, "missing")} there and {wanted.get(key, "missing")} here); '
+          'pass the flags of its network, such as --preset and --fc_pool.')
+  return dataclasses.replace(config, initial_weights=digest,
+                             earlier_datasets=run.config.datasets), found

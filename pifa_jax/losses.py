@@ -83,7 +83,8 @@ def param_loss(update: Array, target_update: Array,
   return 0.5 * jnp.sum(weights * (update - target_update)**2)
 
 
-def landmark_loss(predicted: Array, target: Array, visible: Array) -> jax.Array:
+def landmark_loss(predicted: Array, target: Array, visible: Array,
+                  hidden_weight: float = 0.0) -> jax.Array:
   """Half the squared landmark error of one face.
 
   Eq. (7): E_S = |f(P + dP) - U|^2 over the landmarks that are labelled and
@@ -91,16 +92,19 @@ def landmark_loss(predicted: Array, target: Array, visible: Array) -> jax.Array:
 
   Args:
     predicted: (N, 2) pixels.
-    target: (N, 2) pixels; anything, even NaN, where not visible.
+    target: (N, 2) pixels; anything, even NaN, where not visible if hidden_weight
+      is 0.
     visible: (N,) bool.
+    hidden_weight: of the square of a hidden landmark's error; 0 is Eq. (7).
 
   Returns:
-    () loss in square pixels; 0 if nothing is visible.
+    () loss in square pixels; 0 if nothing counts.
 
   Raises:
     ValueError: while tracing, if the shapes differ.
   """
   chex.assert_equal_shape([predicted, target], exception_type=ValueError)
   # Masked before squaring: a NaN label must not reach the gradient.
-  error = jnp.where(visible[:, None], predicted - target, 0.0)
-  return 0.5 * jnp.sum(error**2)
+  weight = jnp.where(visible, 1.0, hidden_weight)[:, None]
+  error = jnp.where(weight > 0, predicted - target, 0.0)
+  return 0.5 * jnp.sum(weight * error**2)

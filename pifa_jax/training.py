@@ -101,12 +101,15 @@ class LossConfig:
     block_weights: None = 1, 2, ..., N_v (Sec. 4).
     eq6_mode: see `losses.param_weights`.
     rotation_translation_ratio: r, for eq6_mode 'literal'.
+    hidden_weight: of a hidden landmark in Eq. (7), whose target is then where the
+      target P puts it; 0 = none, as in the paper (BUILD_NOTES.md D-65).
   """
 
   num_param_blocks: int | None = None
   block_weights: tuple[float, ...] | None = None
   eq6_mode: str = 'whitened'
   rotation_translation_ratio: float | None = None
+  hidden_weight: float = 0.0
 
 
 def sample_keys(seed: int | Array, step: Array, samples: Array) -> jax.Array:
@@ -237,8 +240,8 @@ def block_losses(outputs: dict[str, Array], predicted: Array, batch: Batch,
       return jax.vmap(losses.param_loss, in_axes=(0, 0, None))(
           geometry.scales * outputs['updates'][index],
           target - outputs['inputs'][index], weights)
-    return jax.vmap(losses.landmark_loss)(predicted[1 + index],
-                                          batch.landmarks, batch.visible)
+    return jax.vmap(losses.landmark_loss, in_axes=(0, 0, 0, None))(
+        predicted[1 + index], batch.landmarks, batch.visible, config.hidden_weight)
 
   return jnp.stack([block(index) for index in range(num_blocks)])
 
@@ -330,6 +333,11 @@ def train_step(state: TrainState, rows: CropRows, samples: Array,
   batch = make_batch(rows, network.config.crop_size,
                      landmark_model.num_identity, keys=crop_keys,
                      augment=augment)
+  if loss.hidden_weight:
+    # No label says where they are: the target P does.
+    batch = dataclasses.replace(batch, landmarks=jnp.where(
+        batch.visible[..., None], batch.landmarks,
+        predict_landmarks(landmark_model, flatten_params(batch.face_params))))
 
   total = _sum_over_devices(jnp.sum(batch.weight), axis_name)
 

@@ -52,6 +52,15 @@ class LandmarkLossTest(absltest.TestCase):
     np.testing.assert_allclose(value, (25 + 1) / 2)
     np.testing.assert_allclose(grad, [[-3, -4], [0, -1], [0, 0]])
 
+  def test_hidden_landmarks_count_if_asked(self):
+    predicted = jnp.array([[0.0, 0], [1, 1]])
+    target = jnp.array([[3.0, 4], [1, 3]])
+    visible = jnp.array([True, False])
+    value, grad = jax.value_and_grad(losses.landmark_loss)(predicted, target,
+                                                           visible, 0.25)
+    np.testing.assert_allclose(value, (25 + 0.25 * 4) / 2)
+    np.testing.assert_allclose(grad, [[-3, -4], [0, -0.5]])
+
   def test_nothing_visible(self):
     points = jnp.full((3, 2), jnp.nan)
     self.assertEqual(losses.landmark_loss(points, points, jnp.zeros(3, bool)), 0)

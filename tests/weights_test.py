@@ -6,9 +6,11 @@ import re
 import tempfile
 
 from absl.testing import absltest
+import jax
 import numpy as np
 
 import pifa_jax
+from experiments import program, trained
 from pifa_jax import array_files, network, weights
 from pifa_jax.datasets import synthetic
 from pifa_jax.face_models import face_model_hash, load_face_model
@@ -75,7 +77,7 @@ class WeightsTest(absltest.TestCase):
     data = ['--dataset=synthetic', '--appearance=plain', '--num_train=16',
             '--num_test=8', f'--cache_dir={self.root / "cache"}']
     run = self.root / 'run'
-    trained = program_runs.run(
+    reached = program_runs.run(
         'train', f'--workdir={run}', '--preset=tiny', '--num_blocks=1',
         '--face_model=builtin', '--fc_pool=4', '--batch_size=4', '--num_steps=3',
         '--picture_every=0', '--tensorboard=false', *data).stdout
@@ -84,8 +86,30 @@ class WeightsTest(absltest.TestCase):
     self.assertIn(f'Use it with --checkpoint={self.path}', said)
     row = lambda text: text.partition('NME (%)')[2].splitlines()[1]
     scored = program_runs.run('evaluate', f'--checkpoint={self.path}', *data).stdout
-    self.assertEqual(row(scored), row(trained))
+    self.assertEqual(row(scored), row(reached))
     self.assertTrue((self.root / 'w' / 'evaluation').is_dir())
+
+    # Another run starts from them, on other data.
+    further = self.root / 'further'
+    program_runs.run(
+        'train', f'--workdir={further}', '--preset=tiny', '--num_blocks=1',
+        '--face_model=builtin', '--fc_pool=4', '--batch_size=4', '--num_steps=1',
+        '--learning_rate=1e-9', '--picture_every=0', '--tensorboard=false',
+        f'--initial_weights={self.path}', '--data_seed=1', *data)
+    scored = program_runs.run('evaluate', f'--checkpoint={further}', *data).stdout
+    self.assertIn('trained on synthetic, then synthetic, step 1', scored)
+    before, after = trained.open_run(str(self.path)), trained.open_run(str(further))
+    self.assertEqual(after.config.initial_weights, before.content.content_hash[:12])
+    model = load_face_model('builtin')
+    _, found, _ = after.load(model, 'latest')
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+                 found['params'], before.content.variables['params'])
+    hashes = (face_model_hash(model),)
+    with self.assertRaisesRegex(program.UserError, 'another face model .*=builtin'):
+      trained.start_from(str(self.path), after.config, found, model, ('0',))
+    del found['params']['block1']['fc2']['bias']
+    with self.assertRaisesRegex(program.UserError, 'another network .*block1/fc2/bias'):
+      trained.start_from(str(self.path), after.config, found, model, hashes)
 
 
 class BuiltinTest(absltest.TestCase):
