@@ -73,7 +73,8 @@ class TestData:
   """A data set ready for evaluation.
 
   Attributes:
-    name: of the data set, a value of --dataset.
+    name: value of --dataset, and the look if it is not the usual one: results of
+      different sets go into different folders.
     title: for result lines: data set and split.
     kind: 'real' or 'synthetic'.
     packed: the set.
@@ -81,6 +82,7 @@ class TestData:
       it takes them as they are.
     box_rule: where the boxes come from, for result lines.
     hidden_is_labelled: whether visibility can be scored.
+    hidden_is_placed: whether the labels say where hidden landmarks are.
   """
 
   name: str
@@ -90,6 +92,7 @@ class TestData:
   box_noise: float | None
   box_rule: str
   hidden_is_labelled: bool
+  hidden_is_placed: bool = False
 
   @property
   def num_rejected(self) -> int:
@@ -148,10 +151,12 @@ def open_test(model: MorphableModel, scheme: str | None, say: Say, *,
   f = flags.FLAGS
   if f.dataset == 'synthetic':
     return TestData(
-        name=f.dataset, kind='synthetic',
+        name='synthetic' if f.appearance == 'full' else f'synthetic_{f.appearance}',
+        kind='synthetic',
         title=f'built-in faces (synthetic, {f.appearance} look, seed {f.data_seed}), '
         'test', packed=_synthetic(model, f, 'test', say, margin),
-        box_noise=0.1, box_rule='box jitter +-10 %', hidden_is_labelled=True)
+        box_noise=0.1, box_rule='box jitter +-10 %', hidden_is_labelled=True,
+        hidden_is_placed=True)
   data = registry.DATASETS[f.dataset]
   if split not in data.splits:
     raise ValueError(f'--split={split}: {data.title} has {", ".join(data.splits)}.')

@@ -57,14 +57,15 @@ def main(run: program.Run) -> int:
   # A flag file names the TRAINING run's folder: a result goes into it, beside
   # the run's own record.
   workdir = run.make_folder(os.path.join(trained_run.folder, 'evaluation',
-                                         f'{f.dataset}-{f.split}-{name}'))
+                                         f'{data.name}-{f.split}-{name}'))
   run.open(workdir, seed=config.seed, checkpoint=checkpoint)
 
   landmark_model = projection.landmark_model(model, predicted)
   evaluator = evaluation.Evaluator(
       net, geometry, landmark_model, box_noise=data.box_noise)
   out = evaluator.predict(variables, data.packed, np.arange(len(data.packed)))
-  errors = evaluation.image_errors(protocol, out)
+  errors = evaluation.image_errors(protocol, out,
+                                   hidden_is_placed=data.hidden_is_placed)
   line = evaluation.statement(config, data, protocol, step, labels=predicted,
                               checkpoint=checkpoint)
   result = _result(out, errors, protocol, data, line)
@@ -109,7 +110,8 @@ def _result(out, errors, protocol, data, line):
   if not protocol.in_pixels:
     failures[str(out['target'].shape[1])] = 100 * summary['failure_rate']
     if out['target'].shape[1] == 68:
-      inner = evaluation.image_errors(protocol, out, first=17)[-1]
+      inner = evaluation.image_errors(
+          protocol, out, hidden_is_placed=data.hidden_is_placed, first=17)[-1]
       failures['51'] = 100 * metrics.failure_rate(inner[~np.isnan(inner)])
   seen = None
   if data.hidden_is_labelled and not out['target_visible'].all() and (
@@ -143,7 +145,9 @@ def _box_noise(evaluator, variables, protocol, model, labels):
     out = evaluator.with_box_noise(noise).predict(
         variables, data.packed, np.arange(len(data.packed)), only_errors=True)
     summary = protocols.summarize(
-        protocol, evaluation.image_errors(protocol, out)[-1], data.packed.poses[:, 1])
+        protocol, evaluation.image_errors(
+            protocol, out, hidden_is_placed=data.hidden_is_placed)[-1],
+        data.packed.poses[:, 1])
     found[f'{100 * noise:.0f}'] = summary['headline'] * (
         1 if protocol.in_pixels else 100)
   return found

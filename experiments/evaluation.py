@@ -104,19 +104,23 @@ def _axis(name):
 
 
 def image_errors(protocol: protocols.Protocol, out: dict, *,
-                 first: int = 0) -> np.ndarray:
+                 hidden_is_placed: bool = False, first: int = 0) -> np.ndarray:
   """Errors of every face after every block: `protocols.image_errors`.
 
   Args:
     protocol: the definitions.
     out: of `Evaluator.predict`.
+    hidden_is_placed: see `TestData`; then protocols that count all landmarks do.
     first: landmark to begin with.
 
   Returns:
     (1 + N_v, n).
   """
+  counted = out['target_visible']
+  if hidden_is_placed and protocol.counted == 'all':
+    counted = np.ones_like(counted)
   return protocols.image_errors(
-      protocol, out['landmarks'], out['target'], out['target_visible'],
+      protocol, out['landmarks'], out['target'], counted,
       out['box_size'], out['pixel_size'], first=first)
 
 

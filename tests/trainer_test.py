@@ -104,7 +104,7 @@ class ResumeTest(absltest.TestCase):
     program_runs.run('evaluate', '--dataset=synthetic', '--appearance=plain',
                      '--num_train=24', '--num_test=8', f'--cache_dir={_CACHE}',
                      f'--checkpoint={whole}')
-    with open(os.path.join(whole, 'evaluation', 'synthetic-test-box', 'eval.json')) as file:
+    with open(os.path.join(whole, 'evaluation', 'synthetic_plain-test-box', 'eval.json')) as file:
       report = json.load(file)
     # The trainer's last line and the evaluator agree on the same weights.
     for a, b in zip(report['nme'], lines[-1]['nme']):
