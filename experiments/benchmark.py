@@ -94,6 +94,7 @@ def main(run: program.Run) -> int:
   if unknown:
     raise program.UserError(f'--parts={",".join(unknown)} is not a part; use '
                             f'{", ".join(PARTS)}.')
+  config_lib.split_cpu()
   devices = jax.local_devices()
   if f.num_devices > len(devices):
     raise program.UserError(f'--num_devices={f.num_devices} but there are '

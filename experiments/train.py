@@ -99,6 +99,7 @@ class _Metrics:
 def main(run: program.Run) -> int:
   """Trains; returns the exit code."""
   f = flags.FLAGS
+  config_lib.split_cpu()
   devices = jax.local_devices()
   if f.num_devices > len(devices):
     raise program.UserError(f'--num_devices={f.num_devices} but there are '

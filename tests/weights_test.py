@@ -91,11 +91,12 @@ class WeightsTest(absltest.TestCase):
 
     # Another run starts from them, on other data.
     further = self.root / 'further'
-    program_runs.run(
-        'train', f'--workdir={further}', '--preset=tiny', '--num_blocks=1',
+    said = program_runs.run(
+        'train', f'--workdir={further}', '--cpu_devices=2', '--preset=tiny', '--num_blocks=1',
         '--face_model=builtin', '--fc_pool=4', '--batch_size=4', '--num_steps=1',
         '--learning_rate=1e-9', '--picture_every=0', '--tensorboard=false',
         f'--initial_weights={self.path}', '--data_seed=1', *data)
+    self.assertIn('; 2 x cpu.', said.stderr)
     scored = program_runs.run('evaluate', f'--checkpoint={further}', *data).stdout
     self.assertIn('trained on synthetic, then synthetic, step 1', scored)
     before, after = trained.open_run(str(self.path)), trained.open_run(str(further))
