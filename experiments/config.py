@@ -105,7 +105,7 @@ flags.DEFINE_enum('data_on_device', 'auto', ('auto', 'yes', 'no'),
                   'run computes the same either way.')
 flags.DEFINE_integer('cpu_devices', 1, 'Without an accelerator: how many devices the '
                      'CPU counts as, each of which takes a share of the batch. On two '
-                     'cores two train 1.3 times as fast as one (BUILD_NOTES.md D-67). '
+                     'cores two train 1.3 times as fast as one (BUILD_NOTES.md D-57). '
                      'Not for --preset=paper: each holds all weights.', lower_bound=1)
 flags.DEFINE_integer('num_devices', 0, 'Local devices to train on; 0 = all.',
                      lower_bound=0)
@@ -134,6 +134,7 @@ class RunConfig:
     data_hash: of the packed training set.
     initial_weights: hash of the trained weights that it started from; None: random.
     earlier_datasets: what those were trained on, first to last.
+    appearance: look of synthetic faces.
   """
 
   network: NetworkConfig
@@ -150,6 +151,7 @@ class RunConfig:
   data_hash: str
   initial_weights: str | None = None
   earlier_datasets: tuple[str, ...] = ()
+  appearance: str = 'full'
 
   @property
   def datasets(self) -> tuple[str, ...]:
@@ -194,7 +196,8 @@ def _tuples(value):
 
 def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
                face_model_hash: str, data_hash: str,
-               rotation_translation_ratio: float) -> RunConfig:
+               rotation_translation_ratio: float,
+               appearance: str = 'full') -> RunConfig:
   """The configuration that the flags ask for.
 
   Args:
@@ -204,6 +207,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
     face_model_hash: of its arrays.
     data_hash: of the packed training set.
     rotation_translation_ratio: r of the training set, for eq6_mode=literal.
+    appearance: look of synthetic faces.
 
   Returns:
     The configuration.
@@ -229,7 +233,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
           occlusion=f.occlusion),
       num_steps=f.num_steps, batch_size=f.batch_size, seed=f.seed,
       dataset=dataset, landmark_scheme=landmark_scheme, face_model=face_model,
-      face_model_hash=face_model_hash, data_hash=data_hash)
+      face_model_hash=face_model_hash, data_hash=data_hash, appearance=appearance)
 
 
 def split_cpu() -> None:

@@ -123,7 +123,8 @@ def main(run: program.Run) -> int:
         dataset=data.name, landmark_scheme=data.scheme, face_model=f.face_model,
         face_model_hash=data.face_model_hash, data_hash=data.packed.content_hash,
         rotation_translation_ratio=float(losses.rotation_translation_ratio(
-            data.packed.params[:, :8].reshape(-1, 2, 4))))
+            data.packed.params[:, :8].reshape(-1, 2, 4))),
+        appearance=f.appearance if data.name == 'synthetic' else 'full')
     return _train(run, workdir, config, data, test, devices)
 
 

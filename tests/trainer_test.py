@@ -101,7 +101,7 @@ class ResumeTest(absltest.TestCase):
     other = _run(whole, '--learning_rate=0.5', code=1)
     self.assertIn('another configuration', other.stderr)
 
-    program_runs.run('evaluate', '--dataset=synthetic', '--appearance=plain',
+    program_runs.run('evaluate', '--dataset=synthetic',  # of the run's own look
                      '--num_train=24', '--num_test=8', f'--cache_dir={_CACHE}',
                      f'--checkpoint={whole}')
     with open(os.path.join(whole, 'evaluation', 'synthetic_plain-test-box', 'eval.json')) as file:
@@ -113,17 +113,20 @@ class ResumeTest(absltest.TestCase):
   @unittest.skipUnless(thorough.THOROUGH, 'minutes; PIFA_JAX_THOROUGH=1 runs it')
   def test_killed_at_random_times_100_times(self):
     folder = tempfile.mkdtemp()
+    # Not the other tests': one of them wants nothing compiled yet.
+    cache = f'--cache_dir={folder}/cache'
     whole = os.path.join(folder, 'whole')
-    _run(whole, steps=40)
+    _run(whole, cache, steps=40)
     # Again, with all that the first one drew and compiled: how long the others take.
     began = time.monotonic()
-    _run(os.path.join(folder, 'again'), steps=40)
+    _run(os.path.join(folder, 'again'), cache, steps=40)
     duration = time.monotonic() - began
     reference = _final(whole)
     rng, kills, run = random.Random(0), 0, 0
     while kills < 100:
       process = subprocess.Popen(
-          program_runs.command(*_train(os.path.join(folder, str(run)), steps=40)),
+          program_runs.command(*_train(os.path.join(folder, str(run)), cache,
+                                       steps=40)),
           cwd=program_runs.ROOT, text=True, stdout=subprocess.DEVNULL,
           stderr=subprocess.PIPE, env=program_runs.environment())
       try:
@@ -136,7 +139,7 @@ class ResumeTest(absltest.TestCase):
       self.assertEqual(process.returncode, 0, said)
       self.assertEqual(_final(os.path.join(folder, str(run))), reference)
       run += 1
-    _run(os.path.join(folder, str(run)), steps=40)
+    _run(os.path.join(folder, str(run)), cache, steps=40)
     self.assertEqual(_final(os.path.join(folder, str(run))), reference)
 
 
