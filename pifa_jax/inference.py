@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from pifa_jax import boxes as box_lib
+from pifa_jax import mirror as mirror_lib
 from pifa_jax import morphable_model, network, projection
 from pifa_jax.datasets import packed
-from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
+from pifa_jax.types import Array, FaceParams, MorphableModel
+from pifa_jax.types import unflatten_params
 
 _BATCH = 32  # faces a call at most; fewer are padded to a power of two
 
@@ -44,17 +46,24 @@ class Aligner:
   """Fits faces in photographs with one network; compiles a few sizes of batches."""
 
   def __init__(self, model: MorphableModel, config: network.NetworkConfig, *,
-               schemes: Sequence[str] = ('ibug68',)):
+               schemes: Sequence[str] = ('ibug68',), mirror: bool = False):
     """Prepares a network's geometry.
 
     Args:
       model: the 3DMM that the network was trained with.
       config: of the network.
       schemes: landmark schemes of the model to report.
+      mirror: look at the mirrored crop, too, and take the mean of both P: nearer, at
+        twice the work (BUILD_NOTES.md D-66).
 
     Raises:
-      ValueError: if the model lacks a scheme.
+      ValueError: if the model lacks a scheme, or is not symmetric and `mirror` is
+        wanted.
     """
+    signs = mirror_lib.coefficient_signs(model) if mirror else None
+    if mirror and signs is None:
+      raise ValueError('Aligner: the face model has no symmetry, or bases without one; '
+                       'use mirror=False.')
     self._size = config.crop_size
     self._geometry = network.network_geometry(model, config)
     self._parts = {name: projection.landmark_model(model, name)
@@ -64,9 +73,16 @@ class Aligner:
 
     def fit(variables, crops, boxes, geometry, parts):
       image = crops.astype(jnp.float32) / 127.5 - 1.0
-      vectors = net.apply(variables, image, geometry)['params'][-1]
-      return jax.vmap(lambda vector, box: _describe(
-          vector, box, config.crop_size, parts))(vectors, boxes)
+      if mirror:
+        image = jnp.concatenate([image, image[:, :, ::-1]])
+      faces = jax.vmap(lambda vector: unflatten_params(vector, model.num_identity))(
+          net.apply(variables, image, geometry)['params'][-1])
+      if mirror:
+        faces = jax.vmap(mirror_lib.mean_with_mirror, in_axes=(0, 0, None, None))(
+            *(jax.tree.map(lambda x, i=i: jnp.split(x, 2)[i], faces) for i in (0, 1)),
+            signs, config.crop_size)
+      return jax.vmap(lambda face, box: _describe(
+          face, box, config.crop_size, parts))(faces, boxes)
 
     self._fit = jax.jit(fit)
 
@@ -127,10 +143,9 @@ class Aligner:
     return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
 
-def _describe(vector, box, crop_size, parts):
-  """What is reported of one face, from its flat P in crop pixels."""
-  num_identity = next(iter(parts.values())).num_identity
-  face = box_lib.uncrop_params(unflatten_params(vector, num_identity), box, crop_size)
+def _describe(face, box, crop_size, parts):
+  """What is reported of one face, from its P in crop pixels."""
+  face = box_lib.uncrop_params(face, box, crop_size)
   front = {name: projection.frontability(face.camera, part.mean_normals)
            for name, part in parts.items()}
   return {

@@ -14,7 +14,7 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _LAYERS = (
     ('types',),
     ('boxes', 'contour', 'depth_keys', 'fitting', 'landmark_search', 'losses',
-     'masks', 'metrics', 'morphable_model', 'projection', 'protocols', 'rendering',
+     'masks', 'metrics', 'mirror', 'morphable_model', 'projection', 'protocols', 'rendering',
      'synthesis', 'visualization'),
     ('network',),
     ('array_files', 'checkpoints', 'datasets', 'face_models', 'formats', 'inference', 'matlab_files',

@@ -7,6 +7,7 @@ import numpy as np
 
 from pifa_jax import boxes as box_lib
 from pifa_jax import network, projection
+from pifa_jax.face_models import load_face_model
 from pifa_jax.inference import Aligner
 from tests.toy_model import make_toy_model
 
@@ -64,6 +65,28 @@ class AlignerTest(absltest.TestCase):
                                   found.visible['ibug68'])
     yaw = projection.pose_from_camera(one.camera)['yaw']
     self.assertAlmostEqual(float(found.pose['yaw'][0]), float(yaw), places=5)
+
+  def test_with_the_mirror_left_and_right_are_the_same(self):
+    model = load_face_model('builtin')
+    aligner = Aligner(model, CONFIG, mirror=True)
+    net = network.PifaNetwork(CONFIG, model.num_params)
+    variables = network.init_variables(
+        net, network.network_geometry(model, CONFIG), seed=0)
+    photograph, box = _photograph(), [20.0, 10, 30, 32]
+    here = aligner.align(variables, photograph, [box])
+    flipped = aligner.align(variables, photograph[:, ::-1],
+                            [[79 - box[0] - box[2], *box[1:]]])
+    self.assertAlmostEqual(here.pose['yaw'][0], -flipped.pose['yaw'][0], places=3)
+    self.assertAlmostEqual(here.pose['pitch'][0], flipped.pose['pitch'][0], places=3)
+    np.testing.assert_allclose(  # the bridge and the tip of the nose
+        flipped.landmarks['ibug68'][0, 27:31],
+        [79, 0] + [-1, 1] * here.landmarks['ibug68'][0, 27:31], atol=1e-2)
+    # Without it the two differ, by what the mean takes away.
+    once = Aligner(model, CONFIG).align(variables, photograph, [box])
+    self.assertGreater(np.abs(once.landmarks['ibug68']
+                              - here.landmarks['ibug68']).max(), 1e-3)
+    with self.assertRaisesRegex(ValueError, 'no symmetry'):
+      Aligner(self.model.replace(symmetry=None), CONFIG, mirror=True)
 
   def test_a_moved_photograph_moves_the_faces(self):
     photograph = _photograph()

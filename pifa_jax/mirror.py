@@ -1,0 +1,80 @@
+"""Faces in a mirror: the P of a photograph that is flipped left to right."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pifa_jax.types import Array, FaceParams, MorphableModel
+
+# Bases come from float16 files.
+_TOLERANCE = 1e-3
+_FLIP = np.array([-1.0, 1.0, 1.0], np.float32)
+
+
+def coefficient_signs(model: MorphableModel) -> np.ndarray | None:
+  """What mirroring a face does to its coefficients.
+
+  Every basis of the built-in model is either symmetric or antisymmetric, so a
+  mirrored face has the same coefficients up to their signs. Others may need a matrix,
+  or may not contain their own mirror images.
+
+  Args:
+    model: the 3DMM.
+
+  Returns:
+    (N_I + N_E,) of 1 and -1; None if the model has no vertex symmetry, or a basis
+    that is neither symmetric nor antisymmetric.
+  """
+  if model.symmetry is None:
+    return None
+  twin = np.asarray(model.symmetry)
+  mean = np.asarray(model.mean_shape)
+  if np.linalg.norm(mean[twin] * _FLIP - mean) > _TOLERANCE * np.linalg.norm(mean):
+    return None
+  signs = []
+  for bases in (model.identity_basis, model.expression_basis):
+    for basis in np.asarray(bases, np.float32):
+      mirrored = basis[twin] * _FLIP
+      sign = 1.0 if np.vdot(basis, mirrored) >= 0 else -1.0
+      if np.linalg.norm(mirrored - sign * basis) > _TOLERANCE * np.linalg.norm(basis):
+        return None
+      signs.append(sign)
+  return np.array(signs, np.float32)
+
+
+def mirror_params(face_params: FaceParams, signs: Array, width: Array) -> FaceParams:
+  """P of the same face in the picture flipped left to right.
+
+  Eq. (3) with u' = width - 1 - u and x' = -x.
+
+  Args:
+    face_params: P in pixels of the picture.
+    signs: (N_I + N_E,) of `coefficient_signs`.
+    width: () of the picture, pixels.
+
+  Returns:
+    P in pixels of the flipped picture.
+  """
+  num_identity = face_params.identity.shape[0]
+  camera = face_params.camera * jnp.array([[1.0, -1.0, -1.0, -1.0],
+                                           [-1.0, 1.0, 1.0, 1.0]])
+  return FaceParams(
+      camera=camera.at[0, 3].add(width - 1),
+      identity=face_params.identity * signs[:num_identity],
+      expression=face_params.expression * signs[num_identity:])
+
+
+def mean_with_mirror(face_params: FaceParams, of_flipped: FaceParams, signs: Array,
+                     width: Array) -> FaceParams:
+  """The mean of a P and of what was found in the flipped picture.
+
+  Args:
+    face_params: P in pixels of the picture.
+    of_flipped: P in pixels of the flipped picture.
+    signs, width: as of `mirror_params`.
+
+  Returns:
+    P in pixels of the picture.
+  """
+  return jax.tree.map(lambda a, b: (a + b) / 2, face_params,
+                      mirror_params(of_flipped, signs, width))
