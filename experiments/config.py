@@ -86,6 +86,8 @@ flags.DEFINE_float('contrast', 0.0, 'Random factor up to 1 + this.')
 flags.DEFINE_float('color', 0.0, 'Random channel gains up to 1 + this.')
 flags.DEFINE_float('occlusion', 0.0, 'Probability of a grey rectangle.',
                    lower_bound=0.0, upper_bound=1.0)
+flags.DEFINE_float('flip', 0.0, 'Probability of a mirrored sample; needs a symmetric face '
+                   'model.', lower_bound=0.0, upper_bound=1.0)
 
 # What the trainer reports, and when. Defined here, where every program finds it: a
 # flag file of a training run also serves the programs that read what it made.
@@ -230,7 +232,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
           shift=f.box_shift, scale=f.box_scale, anisotropic=f.anisotropic_jitter,
           zoom=f.box_zoom,
           brightness=f.brightness, contrast=f.contrast, color=f.color,
-          occlusion=f.occlusion),
+          occlusion=f.occlusion, flip=f.flip),
       num_steps=f.num_steps, batch_size=f.batch_size, seed=f.seed,
       dataset=dataset, landmark_scheme=landmark_scheme, face_model=face_model,
       face_model_hash=face_model_hash, data_hash=data_hash, appearance=appearance)

@@ -18,8 +18,8 @@ import numpy as np
 
 from experiments import config as config_lib
 from experiments import data_flags, evaluation, pictures, program, trained
-from pifa_jax import checkpoints, face_models, losses, network, optimizer, projection
-from pifa_jax import protocols, training
+from pifa_jax import checkpoints, face_models, losses, mirror, network, optimizer
+from pifa_jax import projection, protocols, training
 from pifa_jax.datasets import feed, registry
 
 class _Stop:
@@ -135,6 +135,12 @@ def _train(run, workdir, config, data, test, devices):
                             axis_name=training.AXIS)
   geometry = network.network_geometry(data.model, config.network)
   landmark_model = projection.landmark_model(data.model, config.landmark_scheme)
+  mirror_map = (mirror.mirror_map(data.model, config.landmark_scheme)
+                if config.augment.flip else None)
+  if config.augment.flip and mirror_map is None:
+    raise program.UserError(
+        f'--flip={config.augment.flip} but --face_model={f.face_model} or its landmarks '
+        f'{config.landmark_scheme} are not symmetric; use --flip=0.')
   solver = optimizer.make_optimizer(config.optimizer, config.num_steps)
   schedule = optimizer.learning_rate_schedule(config.optimizer,
                                               config.num_steps)
@@ -183,7 +189,7 @@ def _train(run, workdir, config, data, test, devices):
                                    box_noise=test.box_noise)
   step_function = training.parallel(functools.partial(
       training.train_step, network=net, optimizer=solver, loss=config.loss,
-      augment=config.augment, seed=config.seed), devices)
+      augment=config.augment, seed=config.seed, mirror_map=mirror_map), devices)
   metrics = _Metrics(workdir, step, f.tensorboard)
   started, first_step, saved = time.monotonic(), step, step
   nme = next((line['nme'][-1] for line in reversed(metrics.lines)

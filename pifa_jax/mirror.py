@@ -1,5 +1,7 @@
 """Faces in a mirror: the P of a photograph that is flipped left to right."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,44 @@ from pifa_jax.types import Array, FaceParams, MorphableModel
 # Bases come from float16 files.
 _TOLERANCE = 1e-3
 _FLIP = np.array([-1.0, 1.0, 1.0], np.float32)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class MirrorMap:
+  """What mirroring does to the labels of a face.
+
+  Attributes:
+    signs: (N_I + N_E,) of `coefficient_signs`.
+    landmarks: (N,) int32: landmark i of the mirrored face is landmark landmarks[i].
+  """
+
+  signs: Array
+  landmarks: Array
+
+
+def mirror_map(model: MorphableModel, scheme: str) -> MirrorMap | None:
+  """The map of a face model and a landmark scheme.
+
+  Args:
+    model: the 3DMM.
+    scheme: the name of one of its landmark schemes.
+
+  Returns:
+    The map; None if the bases are not symmetric (`coefficient_signs`), or a landmark
+    has no mirror image in the scheme.
+
+  Raises:
+    KeyError: if the model has no such scheme.
+  """
+  signs = coefficient_signs(model)
+  if signs is None:
+    return None
+  vertices = np.asarray(model.landmark_schemes[scheme])
+  is_twin = vertices[None, :] == np.asarray(model.symmetry)[vertices][:, None]
+  if not is_twin.any(axis=1).all():
+    return None
+  return MirrorMap(signs, np.int32(is_twin.argmax(axis=1)))
 
 
 def coefficient_signs(model: MorphableModel) -> np.ndarray | None:

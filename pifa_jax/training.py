@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import optax
 
-from pifa_jax import boxes, losses, metrics, morphable_model, projection
+from pifa_jax import boxes, losses, metrics, mirror, morphable_model, projection
 from pifa_jax.network import NetworkGeometry, PifaNetwork
 from pifa_jax.types import Array, Batch, MorphableModel
 from pifa_jax.types import flatten_params, unflatten_params
@@ -79,6 +79,7 @@ class AugmentConfig:
     contrast: log-uniform factor up to 1 + contrast.
     color: each channel's gain, log-uniform up to 1 + color.
     occlusion: probability of a grey rectangle over part of the crop.
+    flip: probability of the mirrored picture.
   """
 
   shift: float = 0.1
@@ -89,6 +90,7 @@ class AugmentConfig:
   contrast: float = 0.0
   color: float = 0.0
   occlusion: float = 0.0
+  flip: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +130,8 @@ def sample_keys(seed: int | Array, step: Array, samples: Array) -> jax.Array:
 
 
 def make_batch(rows: CropRows, crop_size: int, num_identity: int, *,
-               keys: Array | None = None,
-               augment: AugmentConfig | None = None) -> Batch:
+               keys: Array | None = None, augment: AugmentConfig | None = None,
+               mirror_map: mirror.MirrorMap | None = None) -> Batch:
   """Cuts network inputs and their targets out of packed crops, on the device.
 
   Args:
@@ -139,14 +141,26 @@ def make_batch(rows: CropRows, crop_size: int, num_identity: int, *,
     keys: (B,) a key a sample; None = the provided boxes, no jitter, no change of
       the picture.
     augment: needed with keys.
+    mirror_map: needed with augment.flip.
 
   Returns:
     The batch in pixels of the network's crop.
+
+  Raises:
+    ValueError: if one of them is missing.
   """
   if keys is not None and augment is None:
     raise ValueError('make_batch(): keys without an AugmentConfig; pass both.')
+  if keys is not None and augment.flip and mirror_map is None:
+    raise ValueError('make_batch(): augment.flip without a mirror_map; pass that of '
+                     'mirror.mirror_map().')
 
   def one(row, key):
+    if key is not None and augment.flip:
+      # A key of its own: the other draws are those of runs without it.
+      flip = jax.random.bernoulli(jax.random.fold_in(key, 2), augment.flip)
+      row = jax.tree.map(lambda a, b: jnp.where(flip, a, b),
+                         _flipped(row, num_identity, mirror_map), row)
     square = boxes.square_box(row.box)
     if key is None:
       box = square
@@ -173,6 +187,20 @@ def make_batch(rows: CropRows, crop_size: int, num_identity: int, *,
   if keys is None:
     return jax.vmap(lambda row: one(row, None))(rows)
   return jax.vmap(one)(rows, keys)
+
+
+def _flipped(row: CropRows, num_identity: int, mirror_map: mirror.MirrorMap
+             ) -> CropRows:
+  """One packed crop and its labels, left and right exchanged."""
+  size = row.image.shape[1]
+  face = mirror.mirror_params(unflatten_params(row.params, num_identity),
+                              mirror_map.signs, size)
+  points = row.landmarks[mirror_map.landmarks]
+  return dataclasses.replace(
+      row, image=row.image[:, ::-1], params=flatten_params(face),
+      landmarks=points.at[:, 0].set(size - 1 - points[:, 0]),
+      visible=row.visible[mirror_map.landmarks],
+      box=row.box.at[0].set(size - 1 - row.box[0] - row.box[2]))
 
 
 def augment_picture(key: Array, image: Array,
@@ -304,7 +332,8 @@ def block_errors(predicted: Array, batch: Batch) -> jax.Array:
 def train_step(state: TrainState, rows: CropRows, samples: Array,
                geometry: NetworkGeometry, landmark_model: MorphableModel, *,
                network: PifaNetwork, optimizer: optax.GradientTransformation,
-               loss: LossConfig, augment: AugmentConfig, seed: int
+               loss: LossConfig, augment: AugmentConfig, seed: int,
+               mirror_map: mirror.MirrorMap | None = None
                ) -> tuple[TrainState, dict[str, jax.Array]]:
   """One step of SGD.
 
@@ -321,6 +350,7 @@ def train_step(state: TrainState, rows: CropRows, samples: Array,
     loss: which loss where.
     augment: what happens to the samples.
     seed: of the run.
+    mirror_map: needed with augment.flip.
 
   Returns:
     The state after, and means over the whole batch: 'loss' (), 'block_loss'
@@ -332,7 +362,7 @@ def train_step(state: TrainState, rows: CropRows, samples: Array,
   dropout_keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
   batch = make_batch(rows, network.config.crop_size,
                      landmark_model.num_identity, keys=crop_keys,
-                     augment=augment)
+                     augment=augment, mirror_map=mirror_map)
   if loss.hidden_weight:
     # No label says where they are: the target P does.
     batch = dataclasses.replace(batch, landmarks=jnp.where(

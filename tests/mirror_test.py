@@ -57,6 +57,21 @@ class MirrorTest(absltest.TestCase):
       self.assertLess(np.mean(gap > 0.05), 0.02)
       self.assertGreater(np.mean(np.abs(draw(flipped) - draw(face)) > 0.05), 0.1)
 
+  def test_map_of_landmarks(self):
+    for scheme in ('ibug68', 'aflw34'):
+      found = mirror.mirror_map(self.model, scheme)
+      np.testing.assert_array_equal(found.landmarks[found.landmarks],
+                                    np.arange(len(found.landmarks)))
+      face = _random_face(self.model, np.random.default_rng(2))
+      flipped = mirror.mirror_params(face, found.signs, _SIZE)
+      points = projection.landmarks(self.model, face, scheme)[found.landmarks]
+      np.testing.assert_allclose(
+          projection.landmarks(self.model, flipped, scheme),
+          jnp.array([_SIZE - 1, 0]) + jnp.array([-1, 1]) * points, atol=2e-3)
+    one_sided = self.model.replace(landmark_schemes={
+        'left': np.asarray(self.model.landmark_schemes['ibug68'])[:4]})
+    self.assertIsNone(mirror.mirror_map(one_sided, 'left'))
+
   def test_twice_is_nothing(self):
     face = _random_face(self.model, np.random.default_rng(1))
     again = mirror.mirror_params(

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax import boxes, checkpoints, network, optimizer, projection, training
-from pifa_jax.types import flatten_params
+from pifa_jax import boxes, checkpoints, mirror, network, optimizer, projection
+from pifa_jax import training
+from pifa_jax.types import flatten_params, unflatten_params
 from tests.toy_model import make_toy_model
 
 _MODEL = make_toy_model()
@@ -176,6 +177,29 @@ class StepTest(parameterized.TestCase):
                       int(after.skipped_in_row)), (2, 1, 1))
     after, _ = step(after, make_rows(8), ids, *rest)
     self.assertEqual((int(after.skipped), int(after.skipped_in_row)), (1, 0))
+
+  def test_a_flipped_sample_is_the_sample_of_the_flipped_photograph(self):
+    # A map for the toy model, whose labels need not be faces for this.
+    signs = np.where(np.arange(12) % 3, 1.0, -1.0).astype(np.float32)
+    twins = mirror.MirrorMap(signs, np.arange(67, -1, -1))
+    rows = make_rows(4)
+    keys = training.sample_keys(0, 0, np.arange(4))
+    make = lambda rows, flip: training.make_batch(
+        rows, 16, 8, keys=keys, mirror_map=twins,
+        augment=training.AugmentConfig(shift=0.0, flip=flip))
+    faces = [mirror.mirror_params(unflatten_params(p, 8), signs, _SIDE)
+             for p in rows.params]
+    flipped = dataclasses.replace(
+        rows, image=rows.image[:, :, ::-1],
+        landmarks=([_SIDE - 1, 0] + [-1, 1] * rows.landmarks[:, ::-1]).astype(np.float32),
+        visible=rows.visible[:, ::-1],
+        params=np.stack([flatten_params(face) for face in faces]),
+        box=rows.box * [-1, 1, 1, 1] + [_SIDE - 1 - 20, 0, 0, 0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3),
+                 make(rows, 1.0), make(flipped, 0.0))
+    with self.assertRaisesRegex(ValueError, 'without a mirror_map'):
+      training.make_batch(rows, 16, 8, keys=keys,
+                          augment=training.AugmentConfig(flip=0.5))
 
   def test_hidden_labels_may_be_anything(self):
     step, state, *rest = make_step()
