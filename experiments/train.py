@@ -139,8 +139,8 @@ def _train(run, workdir, config, data, test, devices):
                 if config.augment.flip else None)
   if config.augment.flip and mirror_map is None:
     raise program.UserError(
-        f'--flip={config.augment.flip} but --face_model={f.face_model} or its landmarks '
-        f'{config.landmark_scheme} are not symmetric; use --flip=0.')
+        f'--flip={config.augment.flip} but --face_model={f.face_model} is not '
+        'symmetric; use --flip=0.')
   solver = optimizer.make_optimizer(config.optimizer, config.num_steps)
   schedule = optimizer.learning_rate_schedule(config.optimizer,
                                               config.num_steps)

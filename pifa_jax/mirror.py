@@ -20,7 +20,8 @@ class MirrorMap:
 
   Attributes:
     signs: (N_I + N_E,) of `coefficient_signs`.
-    landmarks: (N,) int32: landmark i of the mirrored face is landmark landmarks[i].
+    landmarks: (N,) int32: landmark i of the mirrored face is landmark landmarks[i];
+      -1 where the scheme has only one of the two, as AFLW's has of some on the lids.
   """
 
   signs: Array
@@ -35,8 +36,7 @@ def mirror_map(model: MorphableModel, scheme: str) -> MirrorMap | None:
     scheme: the name of one of its landmark schemes.
 
   Returns:
-    The map; None if the bases are not symmetric (`coefficient_signs`), or a landmark
-    has no mirror image in the scheme.
+    The map; None if the bases are not symmetric (`coefficient_signs`).
 
   Raises:
     KeyError: if the model has no such scheme.
@@ -46,9 +46,8 @@ def mirror_map(model: MorphableModel, scheme: str) -> MirrorMap | None:
     return None
   vertices = np.asarray(model.landmark_schemes[scheme])
   is_twin = vertices[None, :] == np.asarray(model.symmetry)[vertices][:, None]
-  if not is_twin.any(axis=1).all():
-    return None
-  return MirrorMap(signs, np.int32(is_twin.argmax(axis=1)))
+  return MirrorMap(signs, np.int32(np.where(is_twin.any(axis=1),
+                                            is_twin.argmax(axis=1), -1)))
 
 
 def coefficient_signs(model: MorphableModel) -> np.ndarray | None:

@@ -199,7 +199,7 @@ def _flipped(row: CropRows, num_identity: int, mirror_map: mirror.MirrorMap
   return dataclasses.replace(
       row, image=row.image[:, ::-1], params=flatten_params(face),
       landmarks=points.at[:, 0].set(size - 1 - points[:, 0]),
-      visible=row.visible[mirror_map.landmarks],
+      visible=row.visible[mirror_map.landmarks] & (mirror_map.landmarks >= 0),
       box=row.box.at[0].set(size - 1 - row.box[0] - row.box[2]))
 
 
