@@ -22,6 +22,10 @@ from pifa_jax import checkpoints, face_models, losses, mirror, network, optimize
 from pifa_jax import projection, protocols, training
 from pifa_jax.datasets import feed, registry
 
+# Several devices of a CPU deadlock when steps are run far ahead.
+_WAIT_EVERY = 20
+
+
 class _Stop:
   """Remembers the first SIGTERM or SIGINT; the second one ends at once."""
 
@@ -108,7 +112,8 @@ def main(run: program.Run) -> int:
   if f.batch_size % len(devices):
     raise program.UserError(
         f'batch_size={f.batch_size} does not split over {len(devices)} devices; '
-        f'use a multiple of {len(devices)}.')
+        f'use a multiple of {len(devices)}'
+        + (', or --cpu_devices=1.' if f.cpu_devices > 1 else '.'))
   # The lock first: a run that is refused must not touch the other one's record.
   workdir = run.make_folder(f.workdir)
   with checkpoints.WorkdirLock(workdir):
@@ -219,9 +224,9 @@ def _train(run, workdir, config, data, test, devices):
       jax.monitoring.unregister_event_listener(listen)
     step += 1
     last = step == config.num_steps
+    if step % _WAIT_EVERY == 0:
+      jax.block_until_ready(result)
     if step % f.log_every == 0 or last or step == first_step + 1:
-      # Reading a result waits for the devices: at least every log_every steps
-      # (several host devices deadlock when run far ahead).
       result = jax.device_get(result)
       elapsed = time.monotonic() - started
       if step == first_step + 1:
