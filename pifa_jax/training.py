@@ -314,6 +314,21 @@ def block_landmarks(outputs: dict[str, Array],
       [outputs['inputs'][:1], outputs['params']]))
 
 
+def place_hidden(batch: Batch, landmark_model: MorphableModel) -> Batch:
+  """Hidden landmarks where the target P puts them: no label says where they are.
+
+  Args:
+    batch: the targets.
+    landmark_model: of their scheme.
+
+  Returns:
+    The batch with finite landmarks; what is visible stays.
+  """
+  return dataclasses.replace(batch, landmarks=jnp.where(
+      batch.visible[..., None], batch.landmarks,
+      predict_landmarks(landmark_model, flatten_params(batch.face_params))))
+
+
 def block_errors(predicted: Array, batch: Batch) -> jax.Array:
   """NME of every face after every block, P^0 first (Table 3).
 
@@ -364,10 +379,7 @@ def train_step(state: TrainState, rows: CropRows, samples: Array,
                      landmark_model.num_identity, keys=crop_keys,
                      augment=augment, mirror_map=mirror_map)
   if loss.hidden_weight:
-    # No label says where they are: the target P does.
-    batch = dataclasses.replace(batch, landmarks=jnp.where(
-        batch.visible[..., None], batch.landmarks,
-        predict_landmarks(landmark_model, flatten_params(batch.face_params))))
+    batch = place_hidden(batch, landmark_model)
 
   total = _sum_over_devices(jnp.sum(batch.weight), axis_name)
 

@@ -157,6 +157,9 @@ class ErrorTest(absltest.TestCase):
     self.assertIn('aflw.flags', said)
     said = self._fails('--num_step=3', code=2)
     self.assertIn('num_steps', said)
+    said = self._fails(work, '--batch_size=5', '--cpu_devices=2')
+    self.assertIn('5 does not split over 2 devices; use a multiple of 2, or '
+                  '--cpu_devices=1.', said)
     said = self._fails('workdir=x', code=2)
     self.assertIn('flags begin with "--"', said)
     # A cache that cannot be is a warning; the first error is about the face model.
