@@ -107,7 +107,8 @@ flags.DEFINE_enum('data_on_device', 'auto', ('auto', 'yes', 'no'),
                   'run computes the same either way.')
 flags.DEFINE_integer('cpu_devices', 1, 'Without an accelerator: how many devices the '
                      'CPU counts as, each of which takes a share of the batch. On two '
-                     'cores two train 1.3 times as fast as one (BUILD_NOTES.md D-57). '
+                     'cores two train up to 1.3 times as fast as one, but a run may die '
+                     'waiting and must then be started again (BUILD_NOTES.md D-57). '
                      'Not for --preset=paper: each holds all weights.', lower_bound=1)
 flags.DEFINE_integer('num_devices', 0, 'Local devices to train on; 0 = all.',
                      lower_bound=0)

@@ -22,10 +22,6 @@ from pifa_jax import checkpoints, face_models, losses, mirror, network, optimize
 from pifa_jax import projection, protocols, training
 from pifa_jax.datasets import feed, registry
 
-# Several devices of a CPU deadlock when steps are run far ahead.
-_WAIT_EVERY = 20
-
-
 class _Stop:
   """Remembers the first SIGTERM or SIGINT; the second one ends at once."""
 
@@ -224,7 +220,8 @@ def _train(run, workdir, config, data, test, devices):
       jax.monitoring.unregister_event_listener(listen)
     step += 1
     last = step == config.num_steps
-    if step % _WAIT_EVERY == 0:
+    if len(devices) > 1 and devices[0].platform == 'cpu':
+      # Several devices of a CPU can deadlock when steps are run ahead (D-57).
       jax.block_until_ready(result)
     if step % f.log_every == 0 or last or step == first_step + 1:
       result = jax.device_get(result)
