@@ -109,7 +109,7 @@ flags.DEFINE_integer('cpu_devices', 1, 'Without an accelerator: how many devices
                      'CPU counts as, each of which takes a share of the batch. On two '
                      'cores two train up to 1.3 times as fast as one, but a run may die '
                      'waiting and must then be started again (BUILD_NOTES.md D-57). '
-                     'Not for --preset=paper: each holds all weights.', lower_bound=1)
+                     'Each holds all weights.', lower_bound=1)
 flags.DEFINE_integer('num_devices', 0, 'Local devices to train on; 0 = all.',
                      lower_bound=0)
 flags.DEFINE_boolean('fresh', False, 'Start over: put the checkpoints in the '
@@ -243,7 +243,7 @@ def split_cpu() -> None:
   """Makes --cpu_devices devices of the CPU; to be called before JAX is used."""
   f = flags.FLAGS
   # Else the user's own XLA_FLAGS count.
-  if f.cpu_devices > 1 and f.preset != 'paper':
+  if f.cpu_devices > 1:
     jax.config.update('jax_num_cpu_devices', f.cpu_devices)
 
 
