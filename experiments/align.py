@@ -80,8 +80,10 @@ def main(run: program.Run) -> int:
                     for name, reason in failures)
   for name, reason in failures[:20]:
     print(f'failed: {name}: {reason}', file=sys.stderr)
-  print(f'{count} faces in {len(photographs)} photographs, {len(failures)} failures; '
-        f'wrote results.jsonl, failures.jsonl and the overlays to {workdir}.')
+  number = lambda n, what: f'{n} {what}{"" if n == 1 else "s"}'
+  print(f'{number(count, "face")} in {number(len(photographs), "photograph")}, '
+        f'{number(len(failures), "failure")}; wrote results.jsonl, failures.jsonl and '
+        f'the overlays to {workdir}.')
   return program.EXIT_SOME_FAILED if failures else program.EXIT_OK
 
 

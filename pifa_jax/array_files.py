@@ -85,8 +85,9 @@ def read(path: str | os.PathLike[str], kind: str, *,
   # zipfile raises the last two on damaged headers: unknown compression, password.
   except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError,
           RuntimeError) as error:
-    raise ValueError(f'{path} cannot be read as an .npz ({error}); get the file '
-                     'again.') from error
+    raise ValueError(
+        f'{path} cannot be read as a {kind}, an .npz ({error}); name another file, '
+        'or get this one again if it is damaged.') from error
 
 
 def content_hash(arrays: Mapping[str, np.ndarray]) -> str:

@@ -71,7 +71,7 @@ class ArrayFilesTest(parameterized.TestCase):
       array_files.read(self.path, 'thing', max_bytes=1000)
     good = self.path.read_bytes()
     self.path.write_bytes(good[:-40])
-    with self.assertRaisesRegex(ValueError, 'cannot be read as an .npz'):
+    with self.assertRaisesRegex(ValueError, 'cannot be read as a .*, an .npz'):
       array_files.read(self.path, 'thing')
     self.path.write_bytes(good[:60] + bytes([good[60] ^ 255]) + good[61:])
     with self.assertRaisesRegex(ValueError, 'damaged|cannot be read'):
