@@ -29,7 +29,7 @@ import numpy as np
 from experiments import benchmark_peers
 from experiments import config as config_lib
 from experiments import data_flags  # defines --face_model pylint: disable=unused-import
-from experiments import program
+from experiments import pictures, program
 from pifa_jax import boxes, masks, morphable_model, network, optimizer, projection
 from pifa_jax import training, visualization
 from pifa_jax.datasets import feed, packed
@@ -712,13 +712,10 @@ def _splat_inputs(model, mask, face):
 
 def _plot(rows, path):
   """Time against size, both relative; returns whether there was a library to draw."""
-  try:
-    import matplotlib
-  except ImportError:
+  figure = pictures.figure(5, 4)
+  if figure is None:
     return False
-  matplotlib.use('Agg')
-  from matplotlib import pyplot
-  figure, axes = pyplot.subplots(figsize=(5, 4))
+  axes = figure.subplots()
   base, *grown = [row for row in rows if 'grows' in row]
   for row in grown:
     axes.plot([1, 2], [1, row['median_ms'] / base['median_ms']], 'o-',
@@ -726,8 +723,7 @@ def _plot(rows, path):
   axes.plot([1, 2], [1, 2], 'k:', label='linear')
   axes.set(xlabel='size, times', ylabel='forward and gradient, times')
   axes.legend()
-  figure.savefig(path, dpi=120, bbox_inches='tight')
-  pyplot.close(figure)
+  figure.savefig(path, dpi=120)
   return True
 
 

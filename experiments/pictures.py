@@ -1,5 +1,7 @@
 """Pictures of results, with Pillow alone: faces, drawings, contact sheets."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -116,13 +118,13 @@ def curves(metrics: list[dict], path: str) -> bool:
   Returns:
     False, with no figure made, if matplotlib is not installed.
   """
-  plt = _pyplot()
-  if plt is None:
+  canvas = figure(11, 4)
+  if canvas is None:
     return False
   train = [line for line in metrics if 'loss' in line]
   held = [line for line in metrics
           if 'nme' in line and line.get('split') == 'validation']
-  figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+  left, right = canvas.subplots(1, 2)
   # The loss of a skipped step is null in the file: a gap in the curve.
   left.semilogy([m['step'] for m in train],
                 np.array([m['loss'] for m in train], float), lw=0.8)
@@ -131,11 +133,13 @@ def curves(metrics: list[dict], path: str) -> bool:
     right.plot([m['step'] for m in held], [m['nme'][block] for m in held],
                label=f'block {block + 1}', lw=1)
   right.set(xlabel='step', ylabel='validation NME, %', yscale='log')
+  right.yaxis.set_major_formatter('{x:g}')  # not powers of ten: there is one of them
+  right.yaxis.set_minor_formatter('{x:g}')
   if held:
     right.legend(fontsize=8)
   for axis in (left, right):
     axis.grid(alpha=0.3, which='both')
-  _save(plt, figure, path)
+  canvas.savefig(path, dpi=110)
   return True
 
 
@@ -151,10 +155,10 @@ def cumulative(errors: np.ndarray, limit: float, unit: str, path: str) -> bool:
   Returns:
     False, with no figure made, if matplotlib is not installed.
   """
-  plt = _pyplot()
-  if plt is None:
+  canvas = figure(7, 4.5)
+  if canvas is None:
     return False
-  figure, axis = plt.subplots(figsize=(7, 4.5))
+  axis = canvas.subplots()
   # From zero at the left edge to the last face or the right edge, so that a set
   # with few faces below the limit is seen too.
   share = np.arange(errors.shape[1] + 1) / errors.shape[1]
@@ -165,7 +169,7 @@ def cumulative(errors: np.ndarray, limit: float, unit: str, path: str) -> bool:
            ylabel='share of faces')
   axis.legend(fontsize=8)
   axis.grid(alpha=0.3)
-  _save(plt, figure, path)
+  canvas.savefig(path, dpi=110)
   return True
 
 
@@ -181,29 +185,30 @@ def line(points: dict[str, float], xlabel: str, ylabel: str, path: str) -> bool:
   Returns:
     False, with no figure made, if matplotlib is not installed.
   """
-  plt = _pyplot()
-  if plt is None:
+  canvas = figure(7, 4)
+  if canvas is None:
     return False
-  figure, axis = plt.subplots(figsize=(7, 4))
+  axis = canvas.subplots()
   axis.plot([float(x) for x in points], list(points.values()), marker='o')
   axis.set(xlabel=xlabel, ylabel=ylabel)
   axis.set_ylim(bottom=0)
   axis.grid(alpha=0.3)
-  _save(plt, figure, path)
+  canvas.savefig(path, dpi=110)
   return True
 
 
-def _pyplot():
+def figure(width: float, height: float) -> Any:
+  """An empty figure of matplotlib's.
+
+  Args:
+    width, height: inches.
+
+  Returns:
+    A matplotlib.figure.Figure; None if matplotlib is not installed.
+  """
   try:
-    import matplotlib
+    # Not pyplot: no windows are wanted, and it takes as long again to import.
+    from matplotlib.figure import Figure
   except ImportError:
     return None
-  matplotlib.use('Agg')
-  from matplotlib import pyplot
-  return pyplot
-
-
-def _save(plt, figure, path):
-  figure.tight_layout()
-  figure.savefig(path, dpi=110)
-  plt.close(figure)
+  return Figure(figsize=(width, height), layout='tight')

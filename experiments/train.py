@@ -143,8 +143,8 @@ def _train(run, workdir, config, data, test, devices):
         f'--flip={config.augment.flip} but --face_model={f.face_model} is not '
         'symmetric; use --flip=0.')
   solver = optimizer.make_optimizer(config.optimizer, config.num_steps)
-  schedule = optimizer.learning_rate_schedule(config.optimizer,
-                                              config.num_steps)
+  schedule = jax.jit(optimizer.learning_rate_schedule(config.optimizer,
+                                                      config.num_steps))
   variables = network.init_variables(net, geometry, config.seed)
   if f.initial_weights:
     without_landmark_file = face_models.load_face_model(f.face_model)

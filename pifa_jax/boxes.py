@@ -5,6 +5,8 @@ integer is a pixel centre: the box of a whole W x H image is (-0.5, -0.5, W, H).
 Pure functions of ONE face; `vmap` for more.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -207,15 +209,20 @@ def initial_params(model: MorphableModel, crop_size: int) -> FaceParams:
     raise ValueError(
         "The face model has no 'ibug68' landmark scheme, which places the mean "
         'face in the box; add the 68 vertex ids to its landmark_schemes.')
-  points = jnp.asarray(model.mean_shape)[
-      jnp.asarray(model.landmark_schemes['ibug68'])]
+  camera = _filling(model.mean_shape, model.landmark_schemes['ibug68'], crop_size)
+  return FaceParams(camera=camera, identity=jnp.zeros(model.num_identity),
+                    expression=jnp.zeros(model.num_expression))
+
+
+@functools.partial(jax.jit, static_argnames='crop_size')
+def _filling(vertices, ids, crop_size):
+  """The frontal camera whose box of these vertices has the area of the crop."""
+  points = vertices[ids]
   low, high = jnp.min(points[:, :2], axis=0), jnp.max(points[:, :2], axis=0)
   scale = crop_size / jnp.sqrt(jnp.prod(high - low))
   middle = (low + high) / 2
   # The crop's centre is (crop_size - 1) / 2; image rows run down.
   centre = (crop_size - 1) / 2
   camera = jnp.array([[1.0, 0, 0, 0], [0, -1.0, 0, 0]]) * scale
-  camera = camera.at[:, 3].set(
+  return camera.at[:, 3].set(
       jnp.stack([centre - scale * middle[0], centre + scale * middle[1]]))
-  return FaceParams(camera=camera, identity=jnp.zeros(model.num_identity),
-                    expression=jnp.zeros(model.num_expression))

@@ -44,6 +44,7 @@ def param_weights(scales: Array, mode: str = 'whitened', *,
   return jnp.concatenate([row, row, 1.0 / scales[8:]])
 
 
+@jax.jit
 def rotation_translation_ratio(cameras: Array) -> jax.Array:
   """r: mean magnitude of scaled rotation entries over that of translations.
 

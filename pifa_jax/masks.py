@@ -30,8 +30,12 @@ def interocular_distance(model: MorphableModel) -> jax.Array:
     raise ValueError(
         "The face model has no 'ibug68' landmark scheme, which gives the scale "
         'of the masks; add the 68 vertex ids to its landmark_schemes.')
-  eyes = jnp.asarray(model.mean_shape)[
-      jnp.asarray(model.landmark_schemes['ibug68'])[jnp.array([36, 45])]]
+  return _eye_distance(model.mean_shape, model.landmark_schemes['ibug68'])
+
+
+@jax.jit
+def _eye_distance(vertices, ibug68):
+  eyes = vertices[ibug68[jnp.array([36, 45])]]
   return jnp.linalg.norm(eyes[0] - eyes[1])
 
 
@@ -58,24 +62,30 @@ def vertex_mask(model: MorphableModel, kind: str = 'nose', *,
   """
   if kind == 'none':
     return jnp.ones(model.num_vertices)
-  vertices = jnp.asarray(model.mean_shape)
   if kind == 'nose':
-    centres = vertices[jnp.asarray(model.nose_tip)][None]
+    centres = jnp.asarray(model.nose_tip)[None]
     ratio = NOSE_SIGMA_RATIO if sigma_ratio is None else sigma_ratio
   elif kind == 'five':
     if len(model.regions.get('mask_five', ())) != 5:
       raise ValueError(
           "mask 'five' needs a face model whose region 'mask_five' names five "
           f'vertices, this one has {len(model.regions.get("mask_five", ()))}.')
-    centres = vertices[jnp.asarray(model.regions['mask_five'])]
+    centres = model.regions['mask_five']
     ratio = FIVE_SIGMA_RATIO if sigma_ratio is None else sigma_ratio
   else:
     raise ValueError(f'mask={kind!r} is not a mask; use one of '
                      f'{", ".join(KINDS)}.')
-  sigma = ratio * interocular_distance(model)
-  squared = jnp.sum((vertices[:, None] - centres[None])**2, axis=-1)
+  return _normalised(model.mean_shape, centres, drawn_vertices(model),
+                     ratio * interocular_distance(model))
+
+
+# One program: a start of any of the programs waited for thirty small ones here.
+@jax.jit
+def _normalised(vertices, centres, drawn, sigma):
+  """The largest of the Gaussians about the centres, zero mean and unit deviation."""
+  squared = jnp.sum((vertices[:, None] - vertices[centres][None])**2, axis=-1)
   raw = jnp.max(jnp.exp(-squared / (2 * sigma**2)), axis=1)
-  drawn = raw[drawn_vertices(model)]
+  drawn = raw[drawn]
   return (raw - jnp.mean(drawn)) / jnp.std(drawn)
 
 
