@@ -6,6 +6,7 @@
 
 import functools
 import json
+import math
 import os
 import signal
 import sys
@@ -82,13 +83,14 @@ class _Metrics:
       return
     prefix = line.get('split', 'train')
     for name, value in {**line, **not_reproducible}.items():
-      if isinstance(value, list):
-        for block, item in enumerate(value):
-          self._events.add_scalar(f'{prefix}/{name}/block{block + 1}', item,
-                                  line['step'])
-      elif isinstance(value, (int, float)) and name != 'step' and (
-          value == value):  # there is no speed yet at the first step
-        self._events.add_scalar(f'{prefix}/{name}', value, line['step'])
+      if name in ('step', 'split'):
+        continue
+      tags = ({f'{name}/block{block + 1}': item for block, item in enumerate(value)}
+              if isinstance(value, list) else {name: value})
+      for tag, item in tags.items():
+        # There is no speed yet at the first step; a diverged loss is no point either.
+        if math.isfinite(item):
+          self._events.add_scalar(f'{prefix}/{tag}', item, line['step'])
 
   def close(self):
     self._file.close()

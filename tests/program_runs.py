@@ -8,7 +8,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Tests run a compiled program a few times: half of their time was spent on compiling
 # it well. Other optimisation passes change results by rounding alone.
-QUICK_COMPILER = '--xla_backend_optimization_level=1'
+QUICK_COMPILER = '--xla_backend_optimization_level=0'
 
 
 def environment(**more: str) -> dict[str, str]:

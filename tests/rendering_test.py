@@ -111,20 +111,6 @@ class RasterizeTest(absltest.TestCase):
     np.testing.assert_allclose(np.asarray(found)[there],
                                np.stack([u, v], -1)[there], atol=2e-3)
 
-
-class ShadeTest(absltest.TestCase):
-
-  def test_the_lit_side_is_brighter(self):
-    normals = jnp.array([[0.8, 0, 0.6], [-0.8, 0, 0.6], [0, 0, 1.0]])
-    lit = rendering.shade(
-        jnp.full((3, 3), 0.5), normals, ambient=jnp.full(3, 0.4),
-        sky=jnp.zeros((3, 3)), light=jnp.array([1.0, 0, 0]),
-        light_color=jnp.ones(3), specular=0.0)
-    np.testing.assert_allclose(lit[:, 0], [0.5 * 1.2, 0.2, 0.2], rtol=1e-5)
-
-
-class VisibilityTest(absltest.TestCase):
-
   def test_front_is_visible_and_back_is_hidden(self):
     camera, positions, depth = _posed(0.0, 0.22)  # all of it in the picture
     _, _, z = _rasterize(positions, depth)
@@ -135,6 +121,17 @@ class VisibilityTest(absltest.TestCase):
     front = -np.asarray(normals @ projection.viewing_direction(camera))
     self.assertTrue(np.all(seen[front > 0.3]))
     self.assertFalse(np.any(seen[front < -0.5]))
+
+
+class ShadeTest(absltest.TestCase):
+
+  def test_the_lit_side_is_brighter(self):
+    normals = jnp.array([[0.8, 0, 0.6], [-0.8, 0, 0.6], [0, 0, 1.0]])
+    lit = rendering.shade(
+        jnp.full((3, 3), 0.5), normals, ambient=jnp.full(3, 0.4),
+        sky=jnp.zeros((3, 3)), light=jnp.array([1.0, 0, 0]),
+        light_color=jnp.ones(3), specular=0.0)
+    np.testing.assert_allclose(lit[:, 0], [0.5 * 1.2, 0.2, 0.2], rtol=1e-5)
 
 
 if __name__ == '__main__':

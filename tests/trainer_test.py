@@ -61,29 +61,33 @@ class ResumeTest(absltest.TestCase):
     for name in ('run.json', 'faces.png', 'curves.png', 'train.flags'):
       self.assertTrue(os.path.exists(os.path.join(whole, name)), name)
 
-    for name, number, code in (('term', signal.SIGTERM, 75),
-                               ('int', signal.SIGINT, 130),
-                               ('kill', signal.SIGKILL, -9)):
-      with self.subTest(name):
-        cut = os.path.join(folder, name)
-        process = subprocess.Popen(
-            program_runs.command(*_train(cut)), cwd=program_runs.ROOT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=program_runs.environment())
-        for line in process.stdout:
-          if line.startswith('step 6/'):
-            break
-        process.send_signal(number)
-        process.communicate(timeout=120)
-        self.assertEqual(process.returncode, code)
-        # Streamed or not: the same run.
-        again = _run(cut, f'--data_on_device={"no" if name == "term" else "auto"}')
-        self.assertIn('s, from the cache', again.stderr)
-        self.assertRegex(again.stdout, r'resumed at step \d+')
-        self.assertEqual(_final(cut), reference)
+    # One run, cut three times; each part goes on where the one before was saved.
+    cut = os.path.join(folder, 'cut')
+    begins = 'fresh'
+    for number, code, at in ((signal.SIGTERM, 75, 2), (signal.SIGINT, 130, 6),
+                             (signal.SIGKILL, -9, 11)):
+      process = subprocess.Popen(
+          program_runs.command(*_train(cut)), cwd=program_runs.ROOT, text=True,
+          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+          env=program_runs.environment())
+      said = []
+      for line in process.stdout:
+        said.append(line)
+        if line.startswith(f'step {at}/'):
+          break
+      process.send_signal(number)
+      process.communicate(timeout=120)
+      self.assertEqual(process.returncode, code)
+      self.assertRegex(said[0], begins)
+      begins = r'resumed at step [1-9]\d*$'
+    # Streamed or not: the same run.
+    again = _run(cut, '--data_on_device=no')
+    self.assertIn('s, from the cache', again.stderr)
+    self.assertRegex(again.stdout, r'resumed at step (8|9|1\d)\n')
+    self.assertEqual(_final(cut), reference)
 
     # A flipped bit in the newest checkpoint: the one before takes over.
-    newest = os.path.join(folder, 'kill', 'checkpoints', 'step_16', 'state')
+    newest = os.path.join(cut, 'checkpoints', 'step_16', 'state')
     files = [os.path.join(base, name) for base, _, names in os.walk(newest)
              for name in names]
     largest = max(files, key=os.path.getsize)
@@ -92,10 +96,10 @@ class ResumeTest(absltest.TestCase):
       byte = file.read(1)
       file.seek(-1, os.SEEK_CUR)
       file.write(bytes([byte[0] ^ 1]))
-    again = _run(os.path.join(folder, 'kill'))
+    again = _run(cut)
     self.assertIn('damaged', again.stderr)
     self.assertIn('resumed at step 12', again.stdout)
-    self.assertEqual(_final(os.path.join(folder, 'kill')), reference)
+    self.assertEqual(_final(cut), reference)
 
     # Another configuration refuses, and says what differs.
     other = _run(whole, '--learning_rate=0.5', code=1)

@@ -21,6 +21,9 @@ _CONFIG = network.NetworkConfig(
 _AUGMENT = training.AugmentConfig(brightness=0.1, contrast=0.2, color=0.1,
                                   occlusion=0.5)
 _SIDE = 28
+# As the step compiles it: in one program.
+_make_batch = jax.jit(training.make_batch, static_argnums=(1, 2),
+                      static_argnames='augment')
 
 
 def make_rows(count, seed=0):
@@ -135,11 +138,11 @@ class StepTest(parameterized.TestCase):
     step, state, geometry, landmark_model = make_step(training.AXIS)
     net = step.keywords['network']
     rows = make_rows(8)
-    batch = training.make_batch(rows, 16, 8)
-    apply = lambda image: net.clone(axis_name=None).apply(
+    batch = _make_batch(rows, 16, 8)
+    apply = jax.jit(lambda image: net.clone(axis_name=None).apply(
         {'params': state.params, 'batch_stats': state.batch_stats}, image,
         geometry, train=True, dropout_keys=jax.random.split(
-            jax.random.key(0), image.shape[0]), mutable=['batch_stats'])[1]
+            jax.random.key(0), image.shape[0]), mutable=['batch_stats'])[1])
     del landmark_model
     whole = jax.tree.leaves(apply(batch.image))
     half = jax.tree.leaves(apply(batch.image[:4]))
@@ -184,7 +187,7 @@ class StepTest(parameterized.TestCase):
     twins = mirror.MirrorMap(signs, np.arange(67, -1, -1))
     rows = make_rows(4)
     keys = training.sample_keys(0, 0, np.arange(4))
-    make = lambda rows, flip: training.make_batch(
+    make = lambda rows, flip: _make_batch(
         rows, 16, 8, keys=keys, mirror_map=twins,
         augment=training.AugmentConfig(shift=0.0, flip=flip))
     faces = [mirror.mirror_params(unflatten_params(p, 8), signs, _SIDE)
@@ -198,8 +201,8 @@ class StepTest(parameterized.TestCase):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3),
                  make(rows, 1.0), make(flipped, 0.0))
     with self.assertRaisesRegex(ValueError, 'without a mirror_map'):
-      training.make_batch(rows, 16, 8, keys=keys,
-                          augment=training.AugmentConfig(flip=0.5))
+      _make_batch(rows, 16, 8, keys=keys,
+                  augment=training.AugmentConfig(flip=0.5))
 
   def test_hidden_labels_may_be_anything(self):
     step, state, *rest = make_step()
@@ -215,8 +218,8 @@ class StepTest(parameterized.TestCase):
     self.assertFalse(rows.visible.all())
     hidden = np.where(rows.visible[..., None], rows.landmarks, np.nan)
     landmark_model = projection.landmark_model(_MODEL, 'ibug68')
-    wanted = training.make_batch(rows, 16, 8)
-    found = training.place_hidden(training.make_batch(
+    wanted = _make_batch(rows, 16, 8)
+    found = training.place_hidden(_make_batch(
         dataclasses.replace(rows, landmarks=hidden), 16, 8), landmark_model)
     np.testing.assert_allclose(found.landmarks, wanted.landmarks, atol=1e-3)
     np.testing.assert_array_equal(found.visible, rows.visible)
@@ -281,7 +284,7 @@ class MakeBatchTest(absltest.TestCase):
   def test_targets_follow_the_crop(self):
     rows = make_rows(5)
     keys = training.sample_keys(3, jnp.int32(7), jnp.arange(5))
-    batch = training.make_batch(rows, 16, 8, keys=keys, augment=_AUGMENT)
+    batch = _make_batch(rows, 16, 8, keys=keys, augment=_AUGMENT)
     model = projection.landmark_model(_MODEL, 'ibug68')
     again = training.predict_landmarks(
         model, jax.vmap(flatten_params)(batch.face_params))
@@ -291,7 +294,7 @@ class MakeBatchTest(absltest.TestCase):
 
   def test_random_numbers_depend_on_seed_step_and_sample_alone(self):
     rows = make_rows(6)
-    make = lambda seed, step, pick: training.make_batch(
+    make = lambda seed, step, pick: _make_batch(
         jax.tree.map(lambda x: x[pick], rows), 16, 8, augment=_AUGMENT,
         keys=training.sample_keys(seed, jnp.int32(step), jnp.asarray(pick))).image
     forward, backward = make(0, 1, [0, 1, 2]), make(0, 1, [2, 1, 0])
@@ -301,7 +304,7 @@ class MakeBatchTest(absltest.TestCase):
 
   def test_boxes_as_given_without_keys(self):
     rows = make_rows(2)
-    batch = training.make_batch(rows, 20, 8)
+    batch = _make_batch(rows, 20, 8)
     # The box is 20 px wide: the crop is the picture's middle, pixel for pixel.
     np.testing.assert_allclose(
         batch.image, rows.image[:, 4:24, 4:24] / 127.5 - 1, atol=1e-5)
@@ -312,7 +315,7 @@ class LossLayoutTest(absltest.TestCase):
 
   def test_eq_6_first_then_eq_7(self):
     rows = make_rows(3)
-    batch = training.make_batch(rows, 16, 8)
+    batch = _make_batch(rows, 16, 8)
     geometry = network.network_geometry(_MODEL, _CONFIG)
     model = projection.landmark_model(_MODEL, 'ibug68')
     target = jax.vmap(flatten_params)(batch.face_params)

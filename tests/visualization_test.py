@@ -138,10 +138,12 @@ class GradientTest(parameterized.TestCase):
           np.random.default_rng(2).normal(size=(_SIZE, _SIZE)))
       frozen = _winning_cells(model, face)
 
+      @jax.jit
       def loss(vector):
         return jnp.sum(weights * _draw_frozen(
             model, unflatten_params(vector, 8), mask, *frozen))
 
+      @jax.jit
       def layer(vector):
         return jnp.sum(weights * visualization.visualize(
             model, unflatten_params(vector, 8), image_size=_SIZE, mask=mask))
@@ -166,9 +168,8 @@ class GradientTest(parameterized.TestCase):
       face = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), _face(yaw, 4))
       mask = masks.vertex_mask(model, 'nose')
       upstream = np.random.default_rng(5).normal(size=(_SIZE, _SIZE))
-      _, pull = jax.vjp(lambda f: visualization.visualize(
-          model, f, image_size=_SIZE, mask=mask), face)
-      found = pull(jnp.asarray(upstream))[0]
+      found = jax.jit(jax.grad(lambda f: jnp.sum(upstream * visualization.visualize(
+          model, f, image_size=_SIZE, mask=mask))))(face)
       expected = _closed_form(model, face, np.asarray(mask), upstream)
       # float64; the camera must be orthogonal only for |direction| = 1, and the
       # formulas hold for any camera.
@@ -259,6 +260,11 @@ def _closed_form(model, face, mask, upstream):
       'expression': np.einsum('kqi,qi->k', model.expression_basis, grad_vertex)}
 
 
+# Compiled once for all cameras.
+_value_and_gradient = jax.jit(jax.value_and_grad(lambda face: jnp.sum(jnp.sin(
+    visualization.visualize(_MODEL, face, image_size=_SIZE)))))
+
+
 class HostileInputTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
@@ -271,8 +277,7 @@ class HostileInputTest(parameterized.TestCase):
       ('from_behind', [[-0.3, 0, 0, 20], [0, -0.3, 0, 20]]))
   def test_finite_values_and_gradients(self, camera):
     face = _face().replace(camera=jnp.array(camera, jnp.float32))
-    value, grad = jax.value_and_grad(lambda f: jnp.sum(jnp.sin(
-        visualization.visualize(_MODEL, f, image_size=_SIZE))))(face)
+    value, grad = _value_and_gradient(face)
     self.assertTrue(np.isfinite(value))
     for leaf in jax.tree.leaves(grad):
       self.assertTrue(np.all(np.isfinite(leaf)))
