@@ -74,7 +74,7 @@ def main(run: program.Run) -> int:
         # One flat folder; a name from a folder tree cannot lead out of it.
         pictures.photograph(
             image, faces.landmarks['ibug68'], faces.visible['ibug68']).save(
-                workdir / f'{name.replace("/", "__")}_overlay.png')
+                workdir / f'{name.replace("/", "__")}_overlay.png', compress_level=1)
   with open(workdir / 'failures.jsonl', 'w', encoding='utf-8') as file:
     file.writelines(json.dumps({'image': name, 'reason': reason}) + '\n'
                     for name, reason in failures)
