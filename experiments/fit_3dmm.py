@@ -12,6 +12,7 @@ import csv
 import pathlib
 import sys
 import time
+from typing import NamedTuple
 
 from absl import flags
 import jax
@@ -148,7 +149,7 @@ def _fit(model, faces, f, workdir, failures):
         f'{time.monotonic() - began:.1f} s, compilation included.', file=sys.stderr)
   angles = packed.pose_degrees(params)
   # Sent to the device once, not with every face.
-  parts = jax.device_put((model, projection.landmark_model(model, scheme)))
+  on_device = jax.device_put(model)
   rows = []
   for face, vector, residual, angle in zip(faces, params, residuals, angles):
     if not np.isfinite(residual):
@@ -156,9 +157,10 @@ def _fit(model, faces, f, workdir, failures):
                        'are not on one spot must be visible'))
       continue
     fitted = unflatten_params(vector, model.num_identity)
-    drawn = jax.device_get(_describe(*parts, fitted))
+    posed = jax.device_get(_posed(on_device, fitted))
+    found = posed.positions[np.asarray(model.landmark_schemes[scheme])]
     seen = face['visible']
-    gap = np.linalg.norm(drawn['landmarks'] - face['points'], axis=1)[seen]
+    gap = np.linalg.norm(found - face['points'], axis=1)[seen]
     low, high = face['points'][seen].min(axis=0), face['points'][seen].max(axis=0)
     rows.append({'name': face['name'], 'residual': float(residual),
                  # As the fit measured it: with marching, along the contour.
@@ -166,23 +168,25 @@ def _fit(model, faces, f, workdir, failures):
                            if f.march else float(gap.mean()),
                  'angles': (angle[1], angle[0], angle[2])})
     try:
-      _save(workdir, f.save, model, scheme, face, fitted, drawn, rows[-1])
+      _save(workdir, f.save, model, scheme, face, fitted, posed, rows[-1])
     except (OSError, ValueError) as error:
       failures.append((face['name'], str(error)))
   return rows
 
 
+class _Posed(NamedTuple):
+  """All vertices of a fitted face: S_p, their pixels, which face the camera."""
+
+  vertices: np.ndarray
+  positions: np.ndarray
+  facing: np.ndarray
+
+
 @jax.jit
-def _describe(model, landmark_part, fitted):
-  """What is written of one face; compiled, as thousands may be written."""
+def _posed(model, fitted):
   vertices = morphable_model.shape(model, fitted)
-  return {
-      'landmarks': projection.project(
-          fitted.camera, morphable_model.shape(landmark_part, fitted)),
-      'seen': projection.frontability(fitted.camera, landmark_part.mean_normals) > 0,
-      'vertices': vertices,
-      'positions': projection.project(fitted.camera, vertices),
-      'facing': projection.frontability(fitted.camera, model.mean_normals) > 0}
+  return _Posed(vertices, projection.project(fitted.camera, vertices),
+                projection.frontability(fitted.camera, model.mean_normals) > 0)
 
 
 def _scheme(model, points, visible, f):
@@ -207,13 +211,14 @@ def _outliers(residuals):
   return residuals > max(median + 5 * spread, 0.03)
 
 
-def _save(workdir, kinds, model, scheme, face, fitted, drawn, row):
+def _save(workdir, kinds, model, scheme, face, fitted, posed, row):
   # One flat folder; a name from a folder tree cannot lead out of it.
   base = workdir / face['name'].replace('/', '__').replace('#', '_')
   write = lambda suffix: base.with_name(base.name + suffix)
   camera, identity, expression = (np.asarray(a) for a in (
       fitted.camera, fitted.identity, fitted.expression))
-  found, seen = drawn['landmarks'], drawn['seen']
+  ids = np.asarray(model.landmark_schemes[scheme])
+  found, seen = posed.positions[ids], posed.facing[ids]
   if 'npz' in kinds:
     formats.write_npz(
         write('.npz'), camera=camera, identity=identity, expression=expression,
@@ -229,7 +234,7 @@ def _save(workdir, kinds, model, scheme, face, fitted, drawn, row):
             camera, height)[None], 'Shape_Para': identity[:, None],
         'Exp_Para': expression[:, None], 'image_height': height})
   if 'obj' in kinds or 'ply' in kinds:
-    vertices = formats.image_vertices(camera, drawn['vertices'])
+    vertices = formats.image_vertices(camera, posed.vertices)
     if 'obj' in kinds:
       formats.write_obj(write('.obj'), vertices, model.triangles)
     if 'ply' in kinds:
@@ -237,7 +242,7 @@ def _save(workdir, kinds, model, scheme, face, fitted, drawn, row):
   photograph = _photograph(face) if 'overlay' in kinds else None
   if photograph is not None:
     # A photograph hardly shrinks further: a third of the time for a seventh more bytes.
-    _overlay(photograph, model, drawn, face).save(
+    _overlay(photograph, model, posed, ids, face).save(
         write('_overlay.png'), compress_level=1)
 
 
@@ -251,10 +256,10 @@ def _photograph(face):
   return decode_image(samples[row].image_bytes, face['name'])
 
 
-def _overlay(photograph, model, drawn, face):
+def _overlay(photograph, model, posed, landmark_ids, face):
   """The photograph about the face: mesh, given and fitted landmarks."""
-  ids = np.asarray(model.regions.get('drawn', np.arange(model.num_vertices)))
-  points, front = drawn['positions'][ids], drawn['facing'][ids]
+  drawn = np.asarray(model.regions.get('drawn', np.arange(model.num_vertices)))
+  points, front = posed.positions[drawn], posed.facing[drawn]
   low, high = points.min(axis=0), points.max(axis=0)
   side = 1.3 * float(max(high - low))
   box = np.array([*((low + high) / 2 - side / 2), side, side], np.float32)
@@ -267,8 +272,8 @@ def _overlay(photograph, model, drawn, face):
   crop[dots[:, 1], dots[:, 0]] = (
       crop[dots[:, 1], dots[:, 0]] // 2 + np.uint8([40, 90, 127]))
   target = place(np.where(face['visible'][:, None], face['points'], np.nan))
-  return pictures.face(crop, place(drawn['landmarks']), drawn['seen'], size=size,
-                       target=target)
+  return pictures.face(crop, place(posed.positions[landmark_ids]),
+                       posed.facing[landmark_ids], size=size, target=target)
 
 
 if __name__ == '__main__':
