@@ -202,9 +202,11 @@ def parse_json(data: bytes, name: str) -> dict[str, Any]:
     value = json.loads(data.decode('utf-8-sig'), parse_constant=refuse)
   except (ValueError, RecursionError) as error:
     text = str(error).split('\n')[0][:120]
-    raise ValueError(f'{name} is not JSON that can be read ({text}).') from error
+    raise ValueError(f'{name} is not JSON that can be read ({text}); it should hold one '
+                     'object, {"name": value, ...}: write it again.') from error
   if not isinstance(value, dict):
-    raise ValueError(f'{name} is not a JSON object but a {type(value).__name__}.')
+    raise ValueError(f'{name} is not a JSON object but a {type(value).__name__}; it '
+                     'should hold {"name": value, ...}.')
   return value
 
 
