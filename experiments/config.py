@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from typing import Any
+from typing import Any, Sequence
 
 from absl import flags
 import jax
@@ -138,6 +138,7 @@ class RunConfig:
     initial_weights: hash of the trained weights that it started from; None: random.
     earlier_datasets: what those were trained on, first to last.
     appearance: look of synthetic faces.
+    without: ingredients of it that were left out.
   """
 
   network: NetworkConfig
@@ -155,6 +156,7 @@ class RunConfig:
   initial_weights: str | None = None
   earlier_datasets: tuple[str, ...] = ()
   appearance: str = 'full'
+  without: tuple[str, ...] = ()
 
   @property
   def datasets(self) -> tuple[str, ...]:
@@ -200,7 +202,7 @@ def _tuples(value):
 def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
                face_model_hash: str, data_hash: str,
                rotation_translation_ratio: float,
-               appearance: str = 'full') -> RunConfig:
+               appearance: str = 'full', without: Sequence[str] = ()) -> RunConfig:
   """The configuration that the flags ask for.
 
   Args:
@@ -211,6 +213,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
     data_hash: of the packed training set.
     rotation_translation_ratio: r of the training set, for eq6_mode=literal.
     appearance: look of synthetic faces.
+    without: ingredients of it that are left out.
 
   Returns:
     The configuration.
@@ -236,7 +239,8 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
           occlusion=f.occlusion, flip=f.flip),
       num_steps=f.num_steps, batch_size=f.batch_size, seed=f.seed,
       dataset=dataset, landmark_scheme=landmark_scheme, face_model=face_model,
-      face_model_hash=face_model_hash, data_hash=data_hash, appearance=appearance)
+      face_model_hash=face_model_hash, data_hash=data_hash, appearance=appearance,
+      without=tuple(without))
 
 
 def split_cpu() -> None:

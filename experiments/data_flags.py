@@ -11,6 +11,7 @@ from pifa_jax.datasets import packed, registry, synthetic, tfds_records
 from pifa_jax.datasets.samples import SampleSet
 from pifa_jax.face_models import builtin_expression_units, face_model_hash
 from pifa_jax.face_models import load_face_model, load_landmark_ids
+from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.types import MorphableModel
 
 Say = Callable[[str], None]
@@ -39,6 +40,9 @@ flags.DEFINE_integer('num_train', 8000, 'Synthetic training faces.',
 flags.DEFINE_integer('num_test', 512, 'Synthetic test faces.', lower_bound=1)
 flags.DEFINE_enum('appearance', 'full', synthetic.LOOKS, 'Synthetic faces: full = '
                   'like photographs; plain = flat colours, learnt in minutes.')
+flags.DEFINE_list('without', [], 'Ingredients of `Appearance` that synthetic training '
+                  'faces are drawn without, to see what each is worth, such as '
+                  'hair,background; test faces keep them all.')
 flags.DEFINE_integer('data_seed', 0, 'Of the synthetic faces.', lower_bound=0)
 flags.DEFINE_float('validation', 0.05, 'Share of the training set that is held '
                    'out to choose the best checkpoint.', lower_bound=0.0,
@@ -191,22 +195,36 @@ def _held_out(groups, share):
   return np.array([group in chosen for group in groups])
 
 
-def synthetic_config(f: flags.FlagValues, **changes) -> synthetic.SyntheticConfig:
+def synthetic_config(f: flags.FlagValues, split: str = 'train', **changes
+                     ) -> synthetic.SyntheticConfig:
   """The distribution of the built-in faces that the flags name.
 
   Args:
     f: the flags.
+    split: train, or test: faces on which nothing is left out.
     **changes: other fields of `SyntheticConfig`.
+
+  Raises:
+    ValueError: if --without names what is not there to be left out.
   """
   if f.appearance == 'plain':
+    if f.without:
+      raise ValueError(f'--without={",".join(f.without)} leaves something out of '
+                       '--appearance=full; the plain look has none of it.')
     return synthetic.plain_config(**changes)
-  return synthetic.SyntheticConfig(look='full', **changes)
+  look = Appearance()
+  try:
+    look = look.without(f.without)
+  except ValueError as error:
+    raise ValueError(f'--without={",".join(f.without)}: {error}') from None
+  return synthetic.SyntheticConfig(
+      look='full', appearance=look if split == 'train' else Appearance(), **changes)
 
 
 def _synthetic(model, f, split, say, margin=packed.MARGIN):
   # More margin at the same size of a face.
   size = round(packed.IMAGE_SIZE * margin / packed.MARGIN)
-  config = synthetic_config(f, image_size=size, margin=margin)
+  config = synthetic_config(f, split, image_size=size, margin=margin)
   count = f.num_train if split == 'train' else f.num_test
   # Test faces come from a seed of their own, not from further along the same.
   seed = 2 * f.data_seed + (split == 'test')

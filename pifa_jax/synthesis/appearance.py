@@ -1,6 +1,7 @@
 """How strong and how frequent every ingredient of a drawn face is."""
 
 import dataclasses
+from typing import Iterable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,3 +69,20 @@ class Appearance:
   resample: float = 0.35
   jpeg: float = 0.6
   grey: float = 0.08
+
+  def without(self, ingredients: Iterable[str]) -> 'Appearance':
+    """The same look with some ingredients left out, for ablations.
+
+    Args:
+      ingredients: names of attributes. Each becomes 0; `supersample` becomes 1.
+
+    Raises:
+      ValueError: if a name is not an attribute.
+    """
+    known = [field.name for field in dataclasses.fields(self)]
+    for name in ingredients:
+      if name not in known:
+        raise ValueError(f'{name!r} is not an ingredient of a drawn face; there are '
+                         f'{", ".join(known)}.')
+    return dataclasses.replace(
+        self, **{name: 1 if name == 'supersample' else 0 for name in ingredients})
