@@ -61,7 +61,7 @@ def main(run: program.Run) -> int:
         failures.append((name, f'{f.boxes} has no box for it'))
         continue
       try:
-        image = decode_image(path.read_bytes(), name)
+        image = decode_image(path.read_bytes(), 'it')
         faces = aligner.align(variables, image, boxes[name], passes=f.passes)
       except (OSError, ValueError) as error:
         failures.append((name, str(error)))
