@@ -31,6 +31,8 @@ class WithoutTest(absltest.TestCase):
     with flagsaver.flagsaver(without=['hair'], appearance='plain'):
       with self.assertRaisesRegex(ValueError, 'the plain look has none'):
         data_flags.synthetic_config(flags.FLAGS)
+      # The flag file of a training run, used to score it on plain faces.
+      self.assertEqual(data_flags.synthetic_config(flags.FLAGS, 'test').look, 'plain')
 
 
 if __name__ == '__main__':
