@@ -207,18 +207,17 @@ def synthetic_config(f: flags.FlagValues, split: str = 'train', **changes
   Raises:
     ValueError: if --without names what is not there to be left out.
   """
+  without = f.without if split == 'train' else []
   if f.appearance == 'plain':
-    if f.without and split == 'train':
-      raise ValueError(f'--without={",".join(f.without)} leaves something out of '
+    if without:
+      raise ValueError(f'--without={",".join(without)} leaves something out of '
                        '--appearance=full; the plain look has none of it.')
     return synthetic.plain_config(**changes)
-  look = Appearance()
   try:
-    look = look.without(f.without)
+    look = Appearance().without(without)
   except ValueError as error:
-    raise ValueError(f'--without={",".join(f.without)}: {error}') from None
-  return synthetic.SyntheticConfig(
-      look='full', appearance=look if split == 'train' else Appearance(), **changes)
+    raise ValueError(f'--without={",".join(without)}: {error}') from None
+  return synthetic.SyntheticConfig(look='full', appearance=look, **changes)
 
 
 def _synthetic(model, f, split, say, margin=packed.MARGIN):

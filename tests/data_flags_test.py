@@ -27,7 +27,7 @@ class WithoutTest(absltest.TestCase):
     with flagsaver.flagsaver(without=['hat']):
       with self.assertRaisesRegex(
           ValueError, "--without=hat: 'hat' is not an ingredient.*headwear"):
-        data_flags.synthetic_config(flags.FLAGS, 'test')
+        data_flags.synthetic_config(flags.FLAGS)
     with flagsaver.flagsaver(without=['hair'], appearance='plain'):
       with self.assertRaisesRegex(ValueError, 'the plain look has none'):
         data_flags.synthetic_config(flags.FLAGS)

@@ -1,7 +1,7 @@
 """How strong and how frequent every ingredient of a drawn face is."""
 
 import dataclasses
-from typing import Iterable
+from typing import Sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Appearance:
   jpeg: float = 0.6
   grey: float = 0.08
 
-  def without(self, ingredients: Iterable[str]) -> 'Appearance':
+  def without(self, ingredients: Sequence[str]) -> 'Appearance':
     """The same look with some ingredients left out, for ablations.
 
     Args:
