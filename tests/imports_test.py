@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 from absl.testing import absltest
 
@@ -101,6 +102,20 @@ for name in {modules!r}:
     done = subprocess.run([sys.executable, '-c', program], cwd=_ROOT, text=True,
                           capture_output=True, env={**os.environ}, timeout=120)
     self.assertEqual(done.returncode, 0, done.stderr)
+
+
+class InstalledTest(absltest.TestCase):
+
+  def test_a_folder_of_the_same_name_is_not_taken_for_the_package(self):
+    # Whoever clones this repository and stays in the folder where they did it has one.
+    with tempfile.TemporaryDirectory() as folder:
+      os.mkdir(os.path.join(folder, 'pifa_jax'))
+      done = subprocess.run(
+          [sys.executable, '-c', "import importlib.util as u; "
+           "print(u.find_spec('pifa_jax').origin)"], cwd=folder, text=True,
+          capture_output=True, timeout=120)
+    self.assertEqual(pathlib.Path(done.stdout.strip()).name, '__init__.py',
+                     f'{done.stderr}Is it installed, as README says?')
 
 
 if __name__ == '__main__':
