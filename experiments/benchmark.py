@@ -302,10 +302,10 @@ class _Bench:
     return model, jnp.asarray(masks.vertex_mask(model, 'nose'), f.dtype)
 
   def projection(self, batch_sizes):
-    """Eqs. (1)-(3) for all vertices.
+    """Eqs. (1)-(3) for all vertices; then as a drawing takes them.
 
-    FLOPs: 2 K 3Q a face for the shape, 12 Q for the camera. Bytes: the basis and the
-    mean once a batch, 2 Q positions a face.
+    FLOPs: 2 K 3Q a face for the shape, 12 Q for the camera, 18 Q with the depth.
+    Bytes: the basis and the mean once a batch, 2 Q or 3 Q numbers a face.
     """
     model, _ = self._drawn(self._f.num_vertices)
     for batch in batch_sizes:
@@ -320,7 +320,15 @@ class _Bench:
                          face.camera, morphable_model.shape(model, face)),
                      model, faces,
                      flops=batch * (size.flops + 12 * model.num_vertices),
-                     bytes=size.basis_bytes + batch * size.vertex_bytes * 2 / 3)]
+                     bytes=size.basis_bytes + batch * size.vertex_bytes * 2 / 3),
+          self._case('projection', 'u, v and depth, vertices not written', batch,
+                     lambda model, face: morphable_model.shape_along(
+                         model, face, jnp.concatenate([
+                             face.camera[:, :3],
+                             projection.depth_axis(face.camera)[None]])),
+                     model, faces,
+                     flops=batch * (size.flops + 18 * model.num_vertices),
+                     bytes=size.basis_bytes + batch * size.vertex_bytes)]
 
   def layer(self, batch_sizes):
     """The visualization layer, after projection and whole.

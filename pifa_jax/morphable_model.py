@@ -30,11 +30,56 @@ def shape(model: MorphableModel, face_params: FaceParams) -> jax.Array:
   Raises:
     ValueError: while tracing, if the number of coefficients is not the model's.
   """
+  return _linear(*_terms(model, face_params))
+
+
+def shape_along(model: MorphableModel, face_params: FaceParams,
+                directions: Array) -> jax.Array:
+  """The coordinates of the 3D face along some directions: `along` of `shape`.
+
+  For drawings that need no gradient: a large batch is computed tile by tile on a
+  CPU, and its vertices are never written (BUILD_NOTES.md D-40). Carries no gradient.
+
+  Args:
+    model: the 3DMM.
+    face_params: P of one face; the camera is not used.
+    directions: (R, 3).
+
+  Returns:
+    (R, Q).
+
+  Raises:
+    ValueError: as `shape`.
+  """
+  return _coordinates(*jax.lax.stop_gradient(
+      (jnp.asarray(directions), *_terms(model, face_params))))
+
+
+def along(directions: Array, points: Array) -> jax.Array:
+  """The coordinates of points along some directions: directions points^T.
+
+  As sums of three terms, which fuse: a matrix product of depth three stands alone in
+  the compiled program, and all vertices take nine times longer on a CPU
+  (BUILD_NOTES.md D-41).
+
+  Args:
+    directions: (R, 3).
+    points: (Q, 3).
+
+  Returns:
+    (R, Q).
+  """
+  return jnp.stack([points[:, 0] * d[0] + points[:, 1] * d[1] + points[:, 2] * d[2]
+                    for d in directions])
+
+
+def _terms(model, face_params):
+  """What Eq. (1) is made of, as arrays: coefficients, mean, bases, tiles or None."""
   _check_coefficients('identity', face_params.identity, model.num_identity)
   _check_coefficients('expression', face_params.expression,
                       model.num_expression)
   tiles = None if model.tiles is None else jnp.asarray(model.tiles)
-  return _linear(*map(jnp.asarray, (
+  return (*map(jnp.asarray, (
       face_params.identity, face_params.expression, model.mean_shape,
       model.identity_basis, model.expression_basis)), tiles)
 
@@ -42,7 +87,7 @@ def shape(model: MorphableModel, face_params: FaceParams) -> jax.Array:
 def tile(model: MorphableModel) -> MorphableModel:
   """Adds a copy of the bases in which the shapes of a batch are computed faster.
 
-  Tile by tile of vertices, both bases side by side, each tile in one piece of
+  Tile by tile of vertices, mean shape and bases side by side, each tile in one piece of
   memory: a CPU reads it straight into the product (BUILD_NOTES.md D-40). It takes
   the memory of the bases once more. For models that stay as they are: `replace`
   drops the copy, but nothing sees a basis that is changed leaf by leaf.
@@ -51,15 +96,16 @@ def tile(model: MorphableModel) -> MorphableModel:
     model: the 3DMM. If it has too few vertices for two tiles it comes back as it is.
 
   Returns:
-    The model with `tiles`, NumPy (T, N_I + N_E, 3 * vertices of a tile).
+    The model with `tiles`, NumPy (T, 1 + N_I + N_E, 3 * vertices of a tile).
   """
   if model.num_vertices < 2 * _TILE:
     return model
-  bases = [np.asarray(model.identity_basis), np.asarray(model.expression_basis)]
+  arrays = [np.asarray(model.mean_shape)[None], np.asarray(model.identity_basis),
+            np.asarray(model.expression_basis)]
   starts = [int(_tile_start(i, model.num_vertices))
             for i in range(_num_tiles(model.num_vertices))]
   return model.replace(tiles=np.stack([
-      np.concatenate([b[:, start:start + _TILE].reshape(len(b), -1) for b in bases])
+      np.concatenate([a[:, start:start + _TILE].reshape(len(a), -1) for a in arrays])
       for start in starts]))
 
 
@@ -98,57 +144,95 @@ def _linear_bwd(saved, bar):
 _linear.defvjp(_linear_fwd, _linear_bwd, symbolic_zeros=True)
 
 
-@jax.custom_batching.custom_vmap
-def _sums(identity, expression, mean_shape, identity_basis, expression_basis,
-          unused_tiles):
+def _in_tiles(whole, tiled):
+  """`whole`, which on a CPU takes a large batch of faces as `tiled`.
+
+  Both take what belongs to a face, coefficients last, and then a model's mean
+  shape, two bases and tiles or None.
+  """
+  function = jax.custom_batching.custom_vmap(whole)
+
+  @function.def_vmap
+  def _(axis_size, in_batched, *args):
+    model, model_batched = args[-4:], in_batched[-4:]
+    # Without tiles its flag is None.
+    every = lambda *args: jax.vmap(whole, in_axes=[
+        0 if b is True else None for b in in_batched])(*args)
+    if any(model_batched) or not all(in_batched[:-4]):
+      return every(*args), True
+    if axis_size < _TILED_FROM or model[0].shape[0] < 2 * _TILE:
+      return every(*args), True
+    return jax.lax.platform_dependent(*args, cpu=tiled, default=every), True
+
+  return function
+
+
+def _whole_sums(identity, expression, mean_shape, identity_basis, expression_basis,
+                unused_tiles):
   product = lambda coeffs, basis: coeffs @ basis.reshape(basis.shape[0], -1)
   flat = (mean_shape.reshape(-1) + product(identity, identity_basis)
           + product(expression, expression_basis))
   return flat.reshape(-1, 3)
 
 
-@_sums.def_vmap
-def _sums_of_a_batch(axis_size, in_batched, identity, expression, *model):
-  del axis_size
-  whole = lambda *inputs: jax.vmap(
-      _sums.fun, in_axes=[0 if b is True else None for b in in_batched])(*inputs)
-  # Without tiles its flag is None.
-  if any(in_batched[2:]) or not all(in_batched[:2]):
-    return whole(identity, expression, *model), True
-  if identity.shape[0] < _TILED_FROM or model[0].shape[0] < 2 * _TILE:
-    return whole(identity, expression, *model), True
-  return jax.lax.platform_dependent(
-      identity, expression, *model, cpu=_tiled_sums, default=whole), True
+def _tiled_sums(identity, expression, *model):
+  """Eq. (1) for a batch, a tile of vertices after the other."""
+
+  def put(out, part, start):
+    return jax.lax.dynamic_update_slice_in_dim(out, part, start, axis=1)
+
+  return _over_tiles(identity, expression, model, put, jnp.zeros(
+      (identity.shape[0], model[0].shape[0], 3), identity.dtype))
 
 
-def _tiled_sums(identity, expression, mean_shape, identity_basis,
-                expression_basis, tiles):
-  """Eq. (1) for a batch, a tile of vertices after the other.
+def _whole_coordinates(directions, *args):
+  return along(directions, _whole_sums(*args))
+
+
+def _tiled_coordinates(directions, identity, expression, *model):
+  """The same for a batch: of a tile's vertices only the coordinates are kept."""
+
+  def put(planes, part, start):
+    found = jax.vmap(along)(directions, part)
+    return [jax.lax.dynamic_update_slice_in_dim(plane, found[:, i], start, axis=1)
+            for i, plane in enumerate(planes)]
+
+  # A plane a direction: in one array a tile's part would be written in pieces.
+  empty = jnp.zeros((identity.shape[0], model[0].shape[0]), identity.dtype)
+  return jnp.stack(_over_tiles(identity, expression, model, put,
+                               [empty] * directions.shape[1]), axis=1)
+
+
+_sums = _in_tiles(_whole_sums, _tiled_sums)
+_coordinates = _in_tiles(_whole_coordinates, _tiled_coordinates)
+
+
+def _over_tiles(identity, expression, model, put, out):
+  """out = put(out, (B, _TILE, 3) vertices, first vertex), a tile after the other.
 
   One product a tile, whose operands and result lie in the CPU's cache: the
-  identity and the expression sum are never written apart, and the result once.
+  identity and the expression sum are never written apart.
   """
+  mean_shape, identity_basis, expression_basis, tiles = model
   batch, num_vertices = identity.shape[0], mean_shape.shape[0]
-  coeffs = jnp.concatenate([identity, expression], axis=1)
+  # The mean is a row like the others: what adds it to the product is no pass of its
+  # own then, which XLA would repeat for every use of the vertices.
+  coeffs = jnp.concatenate(
+      [jnp.ones((batch, 1), identity.dtype), identity, expression], axis=1)
 
-  def cut(array, start):
-    return jax.lax.dynamic_slice_in_dim(array, start, _TILE, axis=-2)
-
-  def basis_of(index, start):
+  def tile_at(index, start):
     if tiles is not None:
       return tiles[index]
-    return jnp.concatenate(
-        [cut(basis, start).reshape(basis.shape[0], -1)
-         for basis in (identity_basis, expression_basis)])
+    cut = lambda array: jax.lax.dynamic_slice_in_dim(array, start, _TILE, axis=1)
+    return jnp.concatenate([cut(array).reshape(array.shape[0], -1) for array in (
+        mean_shape[None], identity_basis, expression_basis)])
 
-  def add_tile(index, out):
+  def step(index, out):
     start = _tile_start(index, num_vertices)
-    part = cut(mean_shape, start).reshape(-1) + coeffs @ basis_of(index, start)
-    return jax.lax.dynamic_update_slice_in_dim(
-        out, part.reshape(batch, _TILE, 3), start, axis=1)
+    part = (coeffs @ tile_at(index, start)).reshape(batch, _TILE, 3)
+    return put(out, part, start)
 
-  return jax.lax.fori_loop(0, _num_tiles(num_vertices), add_tile,
-                           jnp.zeros((batch, num_vertices, 3), coeffs.dtype))
+  return jax.lax.fori_loop(0, _num_tiles(num_vertices), step, out)
 
 
 def _num_tiles(num_vertices):

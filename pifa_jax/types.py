@@ -41,7 +41,7 @@ class MorphableModel:
       if present, names the vertices that the visualization layer draws; a
       model without it draws all.
     symmetry: (Q,) int32 id of the mirror vertex, or None where unknown.
-    tiles: both bases again, as `morphable_model.tile` lays them out, or None.
+    tiles: mean shape and bases again, as `morphable_model.tile` lays them out, or None.
   """
 
   mean_shape: Array

@@ -52,12 +52,10 @@ def visualize(model: MorphableModel, face_params: FaceParams, *,
   _check_drawing(image_size, sigma, radius)
   if isinstance(mask, str):
     mask = masks.vertex_mask(model, mask)
-  camera = jnp.asarray(face_params.camera)
-  vertices = morphable_model.shape(model, face_params)
-  winner = _nearest(*jax.lax.stop_gradient((camera, vertices)),
-                    jnp.asarray(model.mean_normals), _is_drawn(model), image_size)
-  x, y = _along(camera[:, :3], _rows(vertices, winner)) + camera[:, 3:]
-  front = projection.frontability(camera, _rows(model.mean_normals, winner))
+  model, face_params = jax.tree.map(jnp.asarray, (model, face_params))
+  winner, x, y = _kept(model, face_params, image_size)
+  front = projection.frontability(face_params.camera,
+                                  _rows(model.mean_normals, winner))
   value = front * _rows(jnp.asarray(mask)[:, None], winner)[:, 0]
   return _average(x, y, value, winner, image_size, sigma, radius)
 
@@ -69,23 +67,64 @@ def _check_drawing(image_size, sigma, radius):
         'needs image_size >= 1, sigma > 0 and radius >= 0.')
 
 
-def _along(directions, points):
-  """(Q, 3) points along (R, 3) directions: (R, Q), as sums that fuse.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _kept(model, face_params, image_size):
+  """The winner of every cell (Fig. 5) and its position: (C,) each.
 
-  A matrix product of depth three stands alone in the compiled program: written so,
-  all vertices take nine times longer on a CPU (BUILD_NOTES.md D-41).
+  Without a gradient nobody needs the vertices themselves, so they are not written.
   """
-  return jnp.stack([points[:, 0] * d[0] + points[:, 1] * d[1] + points[:, 2] * d[2]
-                    for d in directions])
+  camera = face_params.camera
+  u, v, depth = morphable_model.shape_along(model, face_params, _axes(camera))
+  u, v = u + camera[0, 3], v + camera[1, 3]
+  winner = _nearest(model, camera, u, v, depth, image_size)
+  place = jnp.maximum(winner, 0)
+  return winner, u[place], v[place]
 
 
-def _nearest(camera, vertices, normals, drawn, image_size):
-  """The winner of every cell (Fig. 5), from M and all vertices."""
-  u, v, depth = _along(
-      jnp.concatenate([camera[:, :3], projection.depth_axis(camera)[None]]),
-      vertices)
-  facing = _along(projection.viewing_direction(camera)[None], normals)[0] < 0
-  cell = _cell_number(u + camera[0, 3], v + camera[1, 3], facing & drawn,
+def _kept_fwd(model, face_params, image_size):
+  """With a gradient the winners' vertices are needed, too."""
+  inputs = (model, face_params)
+  # A basis is large, and so is its gradient: only if somebody asks.
+  moving = jax.tree.map(
+      lambda x: x.value if x.perturbed and jnp.issubdtype(x.value.dtype, jnp.inexact)
+      else None, inputs)
+
+  def positions(moving):
+    model, face_params = jax.tree.map(
+        lambda x, new: x.value if new is None else new, inputs, moving)
+    camera = face_params.camera
+    vertices = morphable_model.shape(model, face_params)
+    u, v, depth = jax.lax.stop_gradient(
+        morphable_model.along(_axes(camera), vertices))
+    winner = _nearest(model, camera, u + camera[0, 3], v + camera[1, 3], depth,
+                      image_size)
+    x, y = morphable_model.along(
+        camera[:, :3], _rows(vertices, winner)) + camera[:, 3:]
+    return (x, y), winner
+
+  (x, y), pull_back, winner = jax.vjp(positions, moving, has_aux=True)
+  return (winner, x, y), pull_back
+
+
+def _kept_bwd(unused_image_size, pull_back, bars):
+  return pull_back(tuple(
+      jnp.zeros(bar.shape, bar.dtype)
+      if isinstance(bar, jax.custom_derivatives.SymbolicZero) else bar
+      for bar in bars[1:]))[0]
+
+
+_kept.defvjp(_kept_fwd, _kept_bwd, symbolic_zeros=True)
+
+
+def _axes(camera):
+  """(3, 3) u, v and depth."""
+  return jnp.concatenate([camera[:, :3], projection.depth_axis(camera)[None]])
+
+
+def _nearest(model, camera, u, v, depth, image_size):
+  facing = morphable_model.along(projection.viewing_direction(camera)[None],
+                                 model.mean_normals)[0] < 0
+  cell = _cell_number(*jax.lax.stop_gradient((u, v)), facing & _is_drawn(model),
                       image_size)
   return winners(cell, depth, image_size)
 

@@ -55,7 +55,7 @@ class ShapeTest(absltest.TestCase):
       model = morphable_model.tile(_MODEL)
       (_, tiled), tiled_slopes = run(faces, model)
       one = morphable_model.shape(model, jax.tree.map(lambda x: x[4], faces))
-    self.assertEqual(model.tiles.shape, (3, 12, 3 * tile))
+    self.assertEqual(model.tiles.shape, (3, 1 + 12, 3 * tile))
     np.testing.assert_allclose(cut, wanted, atol=1e-4)
     np.testing.assert_array_equal(tiled, cut)
     np.testing.assert_allclose(one, wanted[4], atol=1e-4)
@@ -69,6 +69,27 @@ class ShapeTest(absltest.TestCase):
     self.assertIsNone(model.replace(
         identity_basis=2 * model.identity_basis).tiles)
     self.assertIsNone(morphable_model.tile(_MODEL).tiles)
+
+  def test_shape_along_is_the_shape_along_directions(self):
+    rng = np.random.default_rng(2)
+    array = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    faces = FaceParams(jnp.zeros((5, 2, 4)), array(5, 8), array(5, 4))
+    directions = array(5, 2, 3)
+    fast = jax.vmap(lambda model, face, d: morphable_model.shape_along(
+        model, face, d), in_axes=(None, 0, 0))
+    slow = np.einsum('brc,bqc->brq', directions, jax.vmap(
+        lambda face: morphable_model.shape(_MODEL, face))(faces))
+    # Sums of 39 terms of size 10.
+    np.testing.assert_allclose(fast(_MODEL, faces, directions), slow, atol=1e-4)
+    with mock.patch.object(morphable_model, '_TILE', _MODEL.num_vertices // 2 - 1):
+      for model in (_MODEL, morphable_model.tile(_MODEL)):
+        np.testing.assert_allclose(fast(model, faces, directions), slow, atol=1e-4)
+    one = jax.tree.map(lambda x: x[0], faces)
+    np.testing.assert_allclose(
+        morphable_model.shape_along(_MODEL, one, directions[0]), slow[0], atol=1e-4)
+    slope = jax.grad(lambda face: jnp.sum(morphable_model.shape_along(
+        _MODEL, face, directions[0])))(one)
+    np.testing.assert_array_equal(slope.identity, 0.0)
 
   def test_wrong_number_of_coefficients(self):
     face = FaceParams(jnp.zeros((2, 4)), jnp.zeros(7), jnp.zeros(4))

@@ -333,13 +333,16 @@ class CostTest(absltest.TestCase):
       return jnp.sum(jnp.sin(visualization.visualize(
           model, face, image_size=size, mask=mask, radius=2)))
 
-    for function, floats in ((draw, 10), (jax.value_and_grad(draw, argnums=1), 16)):
+    for function, floats, written in ((draw, 6, False),
+                                      (jax.value_and_grad(draw, argnums=1), 14, True)):
       compiled = jax.jit(jax.vmap(function, in_axes=(None, 0, None))).lower(
           model, faces, of(count)).compile()
       temporary = compiled.memory_analysis().temp_size_in_bytes
       # A tile of the basis beside it, whatever the batch.
       tile = 4 * bases * 3 * 768
       self.assertLess(temporary - tile, batch * floats * 4 * (count + size**2))
+      # Where nobody asks for a gradient the vertices are not written.
+      self.assertEqual(f'f32[{batch},{count},3]' in compiled.as_text(), written)
 
   def test_a_large_batch_is_shaped_in_tiles_that_overlap(self):
     # The last tile of 768 is moved back: 1,550 vertices are two tiles and fourteen.
@@ -359,6 +362,23 @@ class CostTest(absltest.TestCase):
     for i, (_, grad) in enumerate(by_loop):
       np.testing.assert_allclose(grads.identity[i], grad.identity, atol=2e-3)
       np.testing.assert_allclose(grads.expression[i], grad.expression, atol=2e-3)
+
+  def test_a_drawing_is_the_same_with_and_without_a_gradient(self):
+    faces = jax.tree.map(lambda *x: jnp.stack(x),
+                         *[_face(yaw) for yaw in (-70.0, -20.0, 0.0, 40.0)])
+    total = lambda draw: lambda model, face: (lambda drawn: (
+        jnp.sum(jnp.sin(drawn)), drawn))(draw(model, face, image_size=_SIZE))
+    # Two and a half tiles: the vertices of a batch are not written, one's are.
+    with mock.patch.object(morphable_model, '_TILE', _MODEL.num_vertices * 2 // 5):
+      for model in (_MODEL, morphable_model.tile(_MODEL)):
+        run = lambda function: jax.jit(jax.vmap(function, in_axes=(None, 0)))(
+            model, faces)
+        _, drawn = run(total(visualization.visualize))
+        (_, beside), _ = run(jax.value_and_grad(
+            total(visualization.visualize), argnums=1, has_aux=True))
+        _, slow = run(total(visualization.visualize_dense))
+        np.testing.assert_allclose(drawn, beside, atol=1e-5)
+        np.testing.assert_allclose(drawn, slow, atol=1e-4)
 
   def test_what_accelerators_run_is_the_same(self):
     faces = jax.tree.map(lambda *x: jnp.stack(x),
