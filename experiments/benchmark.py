@@ -323,9 +323,7 @@ class _Bench:
                      bytes=size.basis_bytes + batch * size.vertex_bytes * 2 / 3),
           self._case('projection', 'u, v and depth, vertices not written', batch,
                      lambda model, face: morphable_model.shape_along(
-                         model, face, jnp.concatenate([
-                             face.camera[:, :3],
-                             projection.depth_axis(face.camera)[None]])),
+                         model, face, projection.axes(face.camera)),
                      model, faces,
                      flops=batch * (size.flops + 18 * model.num_vertices),
                      bytes=size.basis_bytes + batch * size.vertex_bytes)]

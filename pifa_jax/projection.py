@@ -91,6 +91,20 @@ def depth_axis(camera: Array) -> jax.Array:
   return viewing_direction(camera) * scale
 
 
+def axes(camera: Array) -> jax.Array:
+  """The directions along which u, v (but for the translation) and depth lie.
+
+  The rows m1 and m2 of Eq. (3) and `depth_axis`.
+
+  Args:
+    camera: (2, 4) M.
+
+  Returns:
+    (3, 3) pixels per model unit.
+  """
+  return jnp.concatenate([camera[:, :3], depth_axis(camera)[None]])
+
+
 def frontability(camera: Array, normals: Array) -> jax.Array:
   """How much every vertex faces the camera.
 

@@ -74,11 +74,10 @@ def _kept(model, face_params, image_size):
   Without a gradient nobody needs the vertices themselves, so they are not written.
   """
   camera = face_params.camera
-  u, v, depth = morphable_model.shape_along(model, face_params, _axes(camera))
-  u, v = u + camera[0, 3], v + camera[1, 3]
-  winner = _nearest(model, camera, u, v, depth, image_size)
-  place = jnp.maximum(winner, 0)
-  return winner, u[place], v[place]
+  seen = morphable_model.shape_along(model, face_params, projection.axes(camera))
+  winner = _nearest(model, camera, seen, image_size)
+  x, y = seen[:2, jnp.maximum(winner, 0)] + camera[:, 3:]
+  return winner, x, y
 
 
 def _kept_fwd(model, face_params, image_size):
@@ -94,10 +93,8 @@ def _kept_fwd(model, face_params, image_size):
         lambda x, new: x.value if new is None else new, inputs, moving)
     camera = face_params.camera
     vertices = morphable_model.shape(model, face_params)
-    u, v, depth = jax.lax.stop_gradient(
-        morphable_model.along(_axes(camera), vertices))
-    winner = _nearest(model, camera, u + camera[0, 3], v + camera[1, 3], depth,
-                      image_size)
+    seen = morphable_model.along(projection.axes(camera), vertices)
+    winner = _nearest(model, camera, seen, image_size)
     x, y = morphable_model.along(
         camera[:, :3], _rows(vertices, winner)) + camera[:, 3:]
     return (x, y), winner
@@ -107,24 +104,19 @@ def _kept_fwd(model, face_params, image_size):
 
 
 def _kept_bwd(unused_image_size, pull_back, bars):
-  return pull_back(tuple(
-      jnp.zeros(bar.shape, bar.dtype)
-      if isinstance(bar, jax.custom_derivatives.SymbolicZero) else bar
-      for bar in bars[1:]))[0]
+  _, *bars = bars  # an integer has none
+  return pull_back(tuple(bars))[0]
 
 
 _kept.defvjp(_kept_fwd, _kept_bwd, symbolic_zeros=True)
 
 
-def _axes(camera):
-  """(3, 3) u, v and depth."""
-  return jnp.concatenate([camera[:, :3], projection.depth_axis(camera)[None]])
-
-
-def _nearest(model, camera, u, v, depth, image_size):
+def _nearest(model, camera, seen, image_size):
+  """The winners, from the (3, Q) coordinates along `projection.axes`."""
+  camera, (u, v, depth) = jax.lax.stop_gradient((camera, seen))
   facing = morphable_model.along(projection.viewing_direction(camera)[None],
                                  model.mean_normals)[0] < 0
-  cell = _cell_number(*jax.lax.stop_gradient((u, v)), facing & _is_drawn(model),
+  cell = _cell_number(u + camera[0, 3], v + camera[1, 3], facing & _is_drawn(model),
                       image_size)
   return winners(cell, depth, image_size)
 

@@ -62,6 +62,15 @@ class FrameTest(parameterized.TestCase):
     # Pixels: 20 units at 0.5 pixels a unit.
     np.testing.assert_allclose(far - near, 10.0, rtol=1e-6)
 
+  def test_axes_are_those_of_project_and_depth(self):
+    rng = np.random.default_rng(3)
+    camera, points = rng.normal(size=(2, 4)), rng.normal(size=(7, 3))
+    found = points @ np.asarray(projection.axes(jnp.asarray(camera))).T
+    np.testing.assert_allclose(found[:, :2] + camera[:, 3],
+                               projection.project(camera, points), atol=1e-5)
+    np.testing.assert_allclose(found[:, 2], projection.depth(camera, points),
+                               atol=1e-5)
+
   def test_frontability_is_the_cosine_to_the_viewer(self):
     camera = jnp.array([[0.5, 0, 0, 0], [0, -0.5, 0, 0]])
     normals = jnp.array([[0, 0, 1.0], [0.6, 0, 0.8], [0, 0, -1], [1, 0, 0]])
