@@ -203,11 +203,11 @@ def _train(run, workdir, config, data, test, devices):
     keeper.save(step, state, {'config': config.to_json()},
                 None if nme is None else {'nme': nme})
 
-  from_cache = []
+  cache_said = []  # of the step alone: the small programs before it may be there
 
   def listen(event, **unused):
-    if event.endswith('compilation_cache/cache_hits'):
-      from_cache.append(event)
+    if '/compilation_cache/cache_' in event:
+      cache_said.append(event.rsplit('_', 1)[1])
 
   jax.monitoring.register_event_listener(listen)
   code = program.EXIT_OK
@@ -215,11 +215,13 @@ def _train(run, workdir, config, data, test, devices):
     ids = training.split_over(data.train_ids[feed.sample_ids(
         config.seed, step, config.batch_size, len(data.train_ids))].astype(np.int32),
                               len(devices))
-    state, result = step_function(state, source(ids), ids, geometry,
-                                  landmark_model)
+    batch = source(ids)
+    if step == first_step:
+      cache_said.clear()
+    state, result = step_function(state, batch, ids, geometry, landmark_model)
     if step == first_step:  # the call returns once the step is compiled
       _say(f'compiled the step in {time.monotonic() - started:.1f} s'
-           + (', from the cache' if from_cache else ''))
+           + (', from the cache' if set(cache_said) == {'hits'} else ''))
       jax.monitoring.unregister_event_listener(listen)
     step += 1
     last = step == config.num_steps

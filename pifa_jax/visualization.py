@@ -76,8 +76,10 @@ def _kept(model, face_params, image_size):
   camera = face_params.camera
   seen = morphable_model.shape_along(model, face_params, projection.axes(camera))
   winner = _nearest(model, camera, seen, image_size)
-  x, y = seen[:2, jnp.maximum(winner, 0)] + camera[:, 3:]
-  return winner, x, y
+  # Coordinate by coordinate: a gather from all three would have them written again.
+  u, v, _ = seen
+  place = jnp.maximum(winner, 0)
+  return winner, u[place] + camera[0, 3], v[place] + camera[1, 3]
 
 
 def _kept_fwd(model, face_params, image_size):
