@@ -50,7 +50,7 @@ _PICTURE = flags.DEFINE_string(
     'picture', None, 'A .png to write: mean, first modes at +-3 sigma, landmarks.')
 
 WHEEL_SHA256 = 'bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2'
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 NUM_IDENTITY = 199  # Sec. 3.1: as many as the paper's BFM ...
 NUM_EXPRESSION = 29  # ... and FaceWarehouse bases.
 NUM_HEADS = 4000
@@ -91,12 +91,12 @@ _IBUG_MIDLINE = {9: 5225, 28: 132, 29: 131, 30: 201, 31: 297, 34: 317,
                  52: 455, 58: 492, 63: 474, 67: 493}
 _IBUG_LEFT = {
     # Jaw, from in front of the ear at eye height down to the chin.
-    17: 12001, 16: 7564, 15: 7574, 14: 11850, 13: 7595, 12: 10365, 11: 7624,
+    17: 12001, 16: 7564, 15: 11712, 14: 11851, 13: 11849, 12: 7594, 11: 7619,
     10: 11899,
     # Brow, inner end to outer end.
-    23: 6983, 24: 6980, 25: 6979, 26: 6981, 27: 6982,
+    23: 6983, 24: 6997, 25: 6996, 26: 6999, 27: 7030,
     # Nostril base: below the nostril, wing.
-    35: 7077, 36: 7119,
+    35: 7092, 36: 7096,
     # Eye: inner corner, upper lid, outer corner, lower lid.
     43: 6850, 44: 6838, 45: 6784, 46: 6805, 47: 6825, 48: 6831,
     # Outer lip: upper peak, upper side, corner, lower side, lower.
@@ -110,6 +110,9 @@ _IBUG_MIRROR = {
     23: 22, 24: 21, 25: 20, 26: 19, 27: 18, 35: 33, 36: 32,
     43: 40, 44: 39, 45: 38, 46: 37, 47: 42, 48: 41,
     53: 51, 54: 50, 55: 49, 56: 60, 57: 59, 64: 62, 65: 61, 66: 68}
+# The lower edge of the jaw, from the chin to below the ear: what lies under it is neck.
+_JAW_EDGE = (5225, 11899, 7624, 10365, 7595, 11850, 7574)
+_BROW = 6979  # above the middle of the eye
 _LEFT_EAR_LOBE = 12019
 _LEFT_EYE_CENTRE = 11465  # Upper lid, above the middle of the eye.
 
@@ -629,7 +632,7 @@ def make_regions(wheel, base, kept, new_id, mean, ibug68):
   brows = on_skin(np.nonzero(distance < 5.0)[0])
 
   # Neck: below and behind the jaw line, under a surface through its points.
-  jaw = np.stack([point(i) for i in range(9, 16)])  # Chin to below the ear.
+  jaw = mean[new_id[list(_JAW_EDGE)]]
   order = np.argsort(jaw[:, 2])
   edge = np.interp(z, jaw[order, 2], jaw[order, 1])
   not_ear = np.setdiff1d(skin, ears)
@@ -637,7 +640,7 @@ def make_regions(wheel, base, kept, new_id, mean, ibug68):
   # The cut of the drawn part: vertical 5 mm behind the ears up to their top, then
   # slanting forward to the hairline, 62 mm above the brows.
   ear_back, ear_top = z[ears].min() - 5.0, y[ears].max()
-  hairline = point(25)[1] + 62.0
+  hairline = mean[new_id[_BROW], 1] + 62.0
   midline = np.nonzero((np.abs(mean[:, 0]) < 1e-6) & (z > 0) & (y > point(28)[1]))[0]
   top_z = np.interp(hairline, y[midline][np.argsort(y[midline])],
                     z[midline][np.argsort(y[midline])])

@@ -139,6 +139,7 @@ class RunConfig:
     earlier_datasets: what those were trained on, first to last.
     appearance: look of synthetic faces.
     without: ingredients of it that were left out.
+    people: face model that synthetic faces show; None: `face_model`.
   """
 
   network: NetworkConfig
@@ -157,6 +158,7 @@ class RunConfig:
   earlier_datasets: tuple[str, ...] = ()
   appearance: str = 'full'
   without: tuple[str, ...] = ()
+  people: str | None = None
 
   @property
   def datasets(self) -> tuple[str, ...]:
@@ -202,7 +204,8 @@ def _tuples(value):
 def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
                face_model_hash: str, data_hash: str,
                rotation_translation_ratio: float,
-               appearance: str = 'full', without: Sequence[str] = ()) -> RunConfig:
+               appearance: str = 'full', without: Sequence[str] = (),
+               people: str | None = None) -> RunConfig:
   """The configuration that the flags ask for.
 
   Args:
@@ -214,6 +217,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
     rotation_translation_ratio: r of the training set, for eq6_mode=literal.
     appearance: look of synthetic faces.
     without: ingredients of it that are left out.
+    people: face model that they show; None: `face_model`.
 
   Returns:
     The configuration.
@@ -240,7 +244,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
       num_steps=f.num_steps, batch_size=f.batch_size, seed=f.seed,
       dataset=dataset, landmark_scheme=landmark_scheme, face_model=face_model,
       face_model_hash=face_model_hash, data_hash=data_hash, appearance=appearance,
-      without=tuple(without))
+      without=tuple(without), people=people)
 
 
 def split_cpu() -> None:

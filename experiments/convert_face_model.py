@@ -35,7 +35,7 @@ def main(run: program.Run) -> int:
   for name in ('kind', 'src', 'output'):
     if not f[name].value:
       raise program.UserError(f'--{name} is missing; see --help.')
-  ids = None
+  ids, extras = None, {}
   if f.landmarks:
     ids = load_landmark_ids(f.landmarks, num_vertices=np.iinfo(np.int32).max)
   if f.kind == '3ddfa':
@@ -52,10 +52,13 @@ def main(run: program.Run) -> int:
     model = basel.convert_bfm2017(f.src, ids)
   elif ids is None:
     model = ict_facekit.convert_ict(f.src)
+    units = ict_facekit.expression_units(f.src)
+    extras = {'expression_unit_names': np.array(list(units)),
+              'expression_unit_coeffs': np.stack(list(units.values()))}
   else:
     raise program.UserError('--kind=ict has its landmarks in vertex_indices.json; '
                             'leave --landmarks out.')
-  digest = npz_format.save_npz(f.output, model, units='mm')
+  digest = npz_format.save_npz(f.output, model, units='mm', extras=extras)
   corners = model.mean_shape[model.landmark_schemes['ibug68'][[36, 45]]]
   print(f'{f.output}: {model.num_vertices} vertices, {len(model.triangles)} '
         f'triangles, {model.num_identity} + {model.num_expression} bases; outer eye '

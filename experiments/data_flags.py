@@ -7,9 +7,10 @@ from typing import Callable
 from absl import flags
 import numpy as np
 
+from pifa_jax import fitting
 from pifa_jax.datasets import packed, registry, synthetic, tfds_records
 from pifa_jax.datasets.samples import SampleSet
-from pifa_jax.face_models import builtin_expression_units, face_model_hash
+from pifa_jax.face_models import face_model_hash, load_expression_units
 from pifa_jax.face_models import load_face_model, load_landmark_ids
 from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.types import MorphableModel
@@ -43,6 +44,9 @@ flags.DEFINE_enum('appearance', 'full', synthetic.LOOKS, 'Synthetic faces: full 
 flags.DEFINE_list('without', [], 'Ingredients of `Appearance` that synthetic training '
                   'faces are drawn without, to see what each is worth, such as '
                   'hair,background; test faces keep them all.')
+flags.DEFINE_string('people', None, 'Whom synthetic faces show: a face model as '
+                    '--face_model takes it. Default: the people of --face_model. With '
+                    'others, P of --face_model is fitted to their landmarks.')
 flags.DEFINE_integer('data_seed', 0, 'Of the synthetic faces.', lower_bound=0)
 flags.DEFINE_float('validation', 0.05, 'Share of the training set that is held '
                    'out to choose the best checkpoint.', lower_bound=0.0,
@@ -154,11 +158,12 @@ def open_test(model: MorphableModel, scheme: str | None, say: Say, *,
   """
   f = flags.FLAGS
   if f.dataset == 'synthetic':
+    name = ['synthetic', *([f.appearance] if f.appearance != 'full' else []),
+            *([os.path.basename(f.people).removesuffix('.npz')] if f.people else [])]
     return TestData(
-        name='synthetic' if f.appearance == 'full' else f'synthetic_{f.appearance}',
-        kind='synthetic',
-        title=f'built-in faces (synthetic, {f.appearance} look, seed {f.data_seed}), '
-        'test', packed=_synthetic(model, f, 'test', say, margin),
+        name='_'.join(name), kind='synthetic',
+        title=f'drawn faces of {f.people or f.face_model} (synthetic, {f.appearance} '
+        f'look, seed {f.data_seed}), test', packed=_synthetic(model, f, 'test', say, margin),
         box_noise=0.1, box_rule='box jitter +-10 %', hidden_is_labelled=True,
         hidden_is_placed=True)
   data = registry.DATASETS[f.dataset]
@@ -227,18 +232,29 @@ def _synthetic(model, f, split, say, margin=packed.MARGIN):
   count = f.num_train if split == 'train' else f.num_test
   # Test faces come from a seed of their own, not from further along the same.
   seed = 2 * f.data_seed + (split == 'test')
+  name = f.people or f.face_model
+  people, units = load_face_model(name), load_expression_units(name)
+  # With a landmark file of its own, a model is still the same people.
+  others = f.people is not None and f.people != f.face_model
   key = {'data': 'synthetic', 'config': dataclasses.asdict(config), 'seed': seed,
          'count': count, 'version': synthetic.VERSION,
-         'face_model': face_model_hash(model)}
+         'face_model': face_model_hash(people),
+         'expression_units': {name: value.tolist() for name, value in units.items()}}
+  if others:
+    key['fitted'] = face_model_hash(model)
 
   def build():
     say(f'Drawing {count} {split} faces ...')
-    units = (builtin_expression_units() if f.face_model.startswith('builtin')
-             else None)
-    arrays = synthetic.generate(model, config, seed=seed, start=0, count=count,
+    arrays = synthetic.generate(people, config, seed=seed, start=0, count=count,
                                 expression_units=units, progress=say)
-    return {**arrays, 'residuals': np.zeros(count, np.float32),
-            'names': [f'{split}/{i}' for i in range(count)]}, []
+    arrays['residuals'] = np.zeros(count, np.float32)
+    if others:
+      # Hidden landmarks, too, are where the drawing has them.
+      arrays['poses'] = packed.pose_degrees(arrays['params'])
+      arrays['params'], arrays['residuals'] = fitting.fit_faces(
+          model, arrays['landmarks'], np.ones_like(arrays['visible']),
+          scheme=synthetic.SCHEME)
+    return {**arrays, 'names': [f'{split}/{i}' for i in range(count)]}, []
 
   return packed.open_or_build(f.cache_dir, key, build)
 

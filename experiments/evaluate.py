@@ -46,8 +46,9 @@ def main(run: program.Run) -> int:
         f'This checkpoint was trained on {seen[0]}, which contains the '
         f'photographs of {f.dataset}: a score would mean nothing. Evaluate on '
         'another set, such as --dataset=aflw2000.')
-  if f['appearance'].using_default_value:
-    f.appearance = config.appearance
+  for flag in ('appearance', 'people'):
+    if f[flag].using_default_value:
+      f[flag].value = getattr(config, flag)
   name = f.protocol or _PROTOCOL_OF[f.dataset]
   protocol = protocols.PROTOCOLS[name]
   model = trained.face_model(trained_run, f, _say)

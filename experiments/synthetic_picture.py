@@ -15,7 +15,7 @@ from experiments import data_flags
 from experiments import pictures
 from experiments import program
 from pifa_jax.datasets import synthetic
-from pifa_jax.face_models import builtin_expression_units, load_face_model
+from pifa_jax.face_models import load_expression_units, load_face_model
 
 _NUM_FACES = flags.DEFINE_integer('num_faces', 64, 'Faces on the first sheet.',
                                   lower_bound=1)
@@ -28,8 +28,7 @@ def main(run: program.Run) -> int:
   """Draws the sheets."""
   f = flags.FLAGS
   model = load_face_model(f.face_model)
-  units = (builtin_expression_units() if f.face_model.startswith('builtin')
-           else None)
+  units = load_expression_units(f.face_model)
   config = data_flags.synthetic_config(f)
   faces = synthetic.generate(model, config, seed=2 * f.data_seed, start=0,
                              count=_NUM_FACES.value, expression_units=units)

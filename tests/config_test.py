@@ -47,7 +47,9 @@ class RunConfigTest(absltest.TestCase):
 
   def test_a_configuration_of_before_a_field_existed(self):
     old = _config().to_json()
-    del old['network']['precision'], old['network']['draw_spacing'], old['without']
+    for part, name in ((old['network'], 'precision'), (old['network'], 'draw_spacing'),
+                       (old, 'without'), (old, 'people')):
+      del part[name]
     self.assertEqual(config.RunConfig.from_json(old), _config())
 
   def from_flags(self):

@@ -1,11 +1,16 @@
 """What the flags that name a data set ask for."""
 
+import tempfile
+
 from absl import flags
 from absl.testing import absltest
 from absl.testing import flagsaver
+import numpy as np
 
 from experiments import data_flags
+from pifa_jax import face_models, projection
 from pifa_jax.synthesis.appearance import Appearance
+from pifa_jax.types import unflatten_params
 
 
 class WithoutTest(absltest.TestCase):
@@ -33,6 +38,42 @@ class WithoutTest(absltest.TestCase):
         data_flags.synthetic_config(flags.FLAGS)
       # The flag file of a training run, used to score it on plain faces.
       self.assertEqual(data_flags.synthetic_config(flags.FLAGS, 'test').look, 'plain')
+
+
+class PeopleTest(absltest.TestCase):
+
+  def test_faces_of_another_model_with_the_own_ones_parameters(self):
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+    folder = tempfile.mkdtemp()
+    model = face_models.load_face_model('builtin')
+    # Broader, with fewer bases, and of another unit.
+    others = model.replace(
+        mean_shape=0.1 * model.mean_shape * np.float32([1.1, 1, 1]),
+        identity_basis=0.1 * model.identity_basis[:9],
+        identity_stddev=model.identity_stddev[:9],
+        expression_basis=0.1 * model.expression_basis[:4],
+        expression_stddev=model.expression_stddev[:4])
+    path = f'{folder}/others.npz'
+    face_models.save_npz(path, others, units='cm')
+    with flagsaver.flagsaver(dataset='synthetic', appearance='plain', num_test=6,
+                             face_model='builtin', cache_dir=folder):
+      own = data_flags.open_test(model, 'ibug68', lambda text: None)
+      with flagsaver.flagsaver(people=path):
+        test = data_flags.open_test(model, 'ibug68', lambda text: None)
+    self.assertEqual((own.name, test.name), ('synthetic_plain', 'synthetic_plain_others'))
+    self.assertIn(path, test.title)
+    # The same poses and looks of other faces ...
+    np.testing.assert_allclose(test.packed.poses, own.packed.poses, atol=0.1)
+    self.assertGreater(np.abs(test.packed.landmarks - own.packed.landmarks).max(), 2)
+    # ... and P is of the face model that is asked for, near the other's landmarks.
+    self.assertEqual(test.packed.params.shape, (6, model.num_params))
+    points = np.stack([projection.landmarks(
+        model, unflatten_params(p, model.num_identity), 'ibug68')
+                       for p in test.packed.params])
+    gap = np.linalg.norm(points - test.packed.landmarks, axis=-1).mean()
+    self.assertBetween(gap, 0.02, 2.5)  # of faces of 114 pixels
+    self.assertGreater(test.packed.residuals.min(), 0)
 
 
 if __name__ == '__main__':

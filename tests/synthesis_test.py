@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax.face_models import builtin_expression_units, load_face_model
+from pifa_jax.face_models import load_expression_units, load_face_model
 from pifa_jax.synthesis import anatomy as anatomy_lib
 from pifa_jax.synthesis import colors, hair, lighting, meshes, photograph
 from pifa_jax.synthesis import population, portrait, skin
@@ -73,7 +73,7 @@ class PopulationTest(absltest.TestCase):
     np.testing.assert_allclose(angles[:, 1:].std(axis=0), [13.3, 16.5], atol=1.2)
 
   def test_eyes_close_as_often_as_wanted(self):
-    names = tuple(builtin_expression_units())
+    names = tuple(load_expression_units())
     groups = population.unit_groups(names)
     config = population.Population(closed_eyes=0.3, num_units=1)
     keys = jax.random.split(jax.random.key(2), 512)
@@ -132,8 +132,9 @@ class HeadTest(absltest.TestCase):
         jnp.ones((len(place), 3)), place, person, self.anatomy,
         jnp.zeros(len(place)))[:, 0]
     places = jnp.asarray(self.anatomy.brow[1:4])
+    # A vertex is found within 2 mm of the brow's middle line.
     for side in (1, -1):
-      self.assertLess(float(paint(places * jnp.array([side, 1.0])).max()), 0.3)
+      self.assertLess(float(paint(places * jnp.array([side, 1.0])).max()), 0.5)
     away = jnp.concatenate([places + jnp.array([0.0, 9.0]),
                             places - jnp.array([0.0, 9.0])])
     np.testing.assert_allclose(paint(away), 1.0)

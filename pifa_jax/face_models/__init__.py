@@ -2,11 +2,11 @@
 
 from pifa_jax.face_models.npz_format import load_npz
 from pifa_jax.face_models.npz_format import save_npz
-from pifa_jax.face_models.registry import builtin_expression_units
 from pifa_jax.face_models.registry import face_model_hash
+from pifa_jax.face_models.registry import load_expression_units
 from pifa_jax.face_models.registry import load_face_model
 from pifa_jax.face_models.registry import load_landmark_ids
 from pifa_jax.face_models.subdivision import subdivide
 
-__all__ = ['builtin_expression_units', 'face_model_hash', 'load_face_model',
+__all__ = ['face_model_hash', 'load_expression_units', 'load_face_model',
            'load_landmark_ids', 'load_npz', 'save_npz', 'subdivide']

@@ -4,9 +4,11 @@ Ours: millimetres, x right, y up, z towards the viewer, 0-based vertex ids, base
 millimetres per coefficient beside each coefficient's standard deviation.
 """
 
+from typing import Mapping
+
 import numpy as np
 
-from pifa_jax.face_models import subdivision
+from pifa_jax.face_models import correspondence, registry, subdivision
 from pifa_jax.types import MorphableModel
 
 # The 34 points of the paper's layout as iBUG numbers from 1; BUILD_NOTES.md D-28.
@@ -20,7 +22,8 @@ def assemble(*, source: str, units_per_mm: float, mean: np.ndarray,
              identity: np.ndarray, identity_stddev: np.ndarray,
              expression: np.ndarray, expression_stddev: np.ndarray,
              triangles: np.ndarray, landmarks: np.ndarray,
-             drawn: np.ndarray | None = None) -> MorphableModel:
+             drawn: np.ndarray | None = None,
+             parts: Mapping[str, np.ndarray] | None = None) -> MorphableModel:
   """Puts a model together and checks that it is a face, upright and to scale.
 
   Args:
@@ -33,10 +36,12 @@ def assemble(*, source: str, units_per_mm: float, mean: np.ndarray,
     expression_stddev: (N_E,).
     triangles: (T, 3) 0-based; whichever way round, if they agree.
     landmarks: (68,) iBUG vertex ids, 0-based.
-    drawn: vertex ids of the region that is drawn; None = all.
+    drawn: vertex ids of the region that the visualization layer draws; None = all.
+    parts: name -> vertex ids of what the source knows to be eyeballs, mouth, ....
 
   Returns:
-    The model, with the schemes 'ibug68' and 'ibug34' and the region 'mask_five'.
+    The model, with the schemes 'ibug68' and 'ibug34', the region 'mask_five', and the
+    built-in face's regions where `parts` does not say it better.
 
   Raises:
     ValueError: if arrays do not fit together, or it is not a face as described.
@@ -95,7 +100,7 @@ def assemble(*, source: str, units_per_mm: float, mean: np.ndarray,
   if drawn is not None:
     regions['drawn'] = np.asarray(drawn, np.int32)
   scale = np.float32(1.0 / units_per_mm)
-  return MorphableModel(
+  model = MorphableModel(
       mean_shape=mean.astype(np.float32),
       identity_basis=np.asarray(identity, np.float32) * scale,
       identity_stddev=np.asarray(identity_stddev, np.float32),
@@ -107,6 +112,9 @@ def assemble(*, source: str, units_per_mm: float, mean: np.ndarray,
           'ibug68': landmarks.astype(np.int32),
           'ibug34': landmarks[np.array(_IBUG34) - 1].astype(np.int32)},
       regions=regions)
+  found = correspondence.carry_regions(model, registry.load_face_model('builtin-1'),
+                                       parts or {})
+  return model.replace(regions={**regions, **found})
 
 
 def _mask_five(points, landmarks):

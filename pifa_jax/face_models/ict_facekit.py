@@ -4,8 +4,8 @@
   vertex_indices.json ("expressions", "idx_to_landmark_verts")
 
 Every mode is a whole mesh: the neutral one moved by one standard deviation, or by
-the full expression. Centimetres. Of the mesh the first vertices are the face and
-the rest of head and neck; teeth, eyeballs and lashes come after them.
+the full expression. Centimetres. Of the mesh face, head, neck, the insides of mouth
+and eyes, and the eyeballs are kept; gums, teeth, tears and lashes are not.
 """
 
 import os
@@ -17,9 +17,13 @@ from pifa_jax import formats
 from pifa_jax.face_models import conversion
 from pifa_jax.types import MorphableModel
 
-# "Face" and "head and neck" of the vertex groups in ICT-FaceKit's README.
-_FACE, _HEAD = 9_409, 11_248
+# Vertex groups in ICT-FaceKit's README. "Left" there is the person's.
+_FACE, _HEAD, _ALL = 9_409, 11_248, 26_719
+_GROUPS = {'mouth_inside': (11_248, 13_294), 'eye_sockets': (13_294, 14_062),
+           'eyeball_right': (21_451, 23_021), 'eyeball_left': (23_021, 24_591)}
 _PER_MM = 0.1
+# Radii over that of an eyeball, as on the built-in face.
+_IRIS, _PUPIL = 0.45, 0.25
 
 
 def convert_ict(folder: str | os.PathLike[str]) -> MorphableModel:
@@ -29,20 +33,69 @@ def convert_ict(folder: str | os.PathLike[str]) -> MorphableModel:
     folder: as above.
 
   Returns:
-    The model: as many identities and expressions as there are files; drawn is the
-    face.
+    The model: as many identities and expressions as there are files; the
+    visualization layer draws the face.
 
   Raises:
     FileNotFoundError: if the neutral mesh or the indices are missing.
     ValueError: if a file is damaged or of another mesh.
   """
+  folder, known, landmarks, identities, expressions = _open(folder)
+  mean, quads = read_obj(known['generic_neutral_mesh'])
+
+  def modes(stems):
+    found = []
+    for stem in stems:
+      vertices, _ = read_obj(known[stem])
+      if len(vertices) != len(mean):
+        raise ValueError(f'{known[stem]} has {len(vertices)} vertices, the neutral '
+                         f'mesh {len(mean)}.')
+      found.append((vertices - mean)[kept])
+    return np.stack(found)
+
+  kept, parts = _kept(mean)
+  new_id = np.full(len(mean), -1)
+  new_id[kept] = np.arange(len(kept))
+  triangles = new_id[np.concatenate([np.asarray(q)[[0, i, i + 1]][None]
+                                     for q in quads for i in range(1, len(q) - 1)])]
+  triangles = triangles[(triangles >= 0).all(axis=1)]
+  identity, expression = modes(identities), modes(expressions)
+  return conversion.assemble(
+      source=str(folder), units_per_mm=_PER_MM, mean=mean[kept], identity=identity,
+      identity_stddev=np.ones(len(identity)), expression=expression,
+      # Coefficients of expressions lie in [0, 1]: as wide as the uniform
+      # distribution on it about 0.
+      expression_stddev=np.full(len(expression), 3**-0.5), triangles=triangles,
+      landmarks=np.array(landmarks), drawn=np.arange(min(_FACE, len(kept))),
+      parts={name: new_id[ids] for name, ids in parts.items()})
+
+
+def expression_units(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+  """Single facial actions of `convert_ict`'s model: its bases, by their usual names.
+
+  Args:
+    folder: FaceXModel.
+
+  Returns:
+    name, as Apple's ARKit spells it ('eyeBlinkLeft' for eyeBlink_L) -> (N_E,)
+    coefficients, see `load_expression_units`.
+
+  Raises:
+    FileNotFoundError, ValueError: see `convert_ict`.
+  """
+  names = _open(folder)[-1]
+  spelt = [name[:-2] + {'_L': 'Left', '_R': 'Right'}[name[-2:]]
+           if name.endswith(('_L', '_R')) else name for name in names]
+  return dict(zip(spelt, np.eye(len(names), dtype=np.float32)))
+
+
+def _open(folder):
+  """The folder, its meshes by name, landmarks, names of identities and expressions."""
   folder = pathlib.Path(folder).expanduser()
   for name in ('generic_neutral_mesh.obj', 'vertex_indices.json'):
     if not (folder / name).is_file():
       raise FileNotFoundError(f'There is no {folder / name}; give the folder '
                               'FaceXModel of ICT-FaceKit.')
-  mean, quads = read_obj(folder / 'generic_neutral_mesh.obj')
-  name = 'vertex_indices.json'
   content = formats.parse_json((folder / name).read_bytes(), name)
   landmarks, expressions = (content.get('idx_to_landmark_verts'),
                             content.get('expressions'))
@@ -58,29 +111,26 @@ def convert_ict(folder: str | os.PathLike[str]) -> MorphableModel:
     raise ValueError(f'{folder} holds {len(identities)} identity and '
                      f'{len(expressions)} expression meshes; at least one of each is '
                      'needed.')
+  return folder, known, landmarks, identities, expressions
 
-  def modes(stems):
-    found = []
-    for stem in stems:
-      vertices, _ = read_obj(known[stem])
-      if len(vertices) != len(mean):
-        raise ValueError(f'{known[stem]} has {len(vertices)} vertices, the neutral '
-                         f'mesh {len(mean)}.')
-      found.append((vertices - mean)[:kept])
-    return np.stack(found)
 
-  kept = min(_HEAD, len(mean))
-  triangles = np.concatenate([np.asarray(q)[[0, i, i + 1]][None]
-                              for q in quads for i in range(1, len(q) - 1)])
-  triangles = triangles[(triangles < kept).all(axis=1)]
-  identity, expression = modes(identities), modes(expressions)
-  return conversion.assemble(
-      source=str(folder), units_per_mm=_PER_MM, mean=mean[:kept], identity=identity,
-      identity_stddev=np.ones(len(identity)), expression=expression,
-      # Coefficients of expressions lie in [0, 1]: as wide as the uniform
-      # distribution on it about 0.
-      expression_stddev=np.full(len(expression), 3**-0.5), triangles=triangles,
-      landmarks=np.array(landmarks), drawn=np.arange(min(_FACE, kept)))
+def _kept(mean):
+  """Ids of the vertices that are kept, and the parts that groups of them are."""
+  if len(mean) != _ALL:  # a mesh cut after the head, without the groups
+    return np.arange(min(_HEAD, len(mean))), {}
+  parts = {name: np.arange(*span) for name, span in _GROUPS.items()}
+  kept = np.concatenate([np.arange(_HEAD), *parts.values()])
+  for side in ('left', 'right'):
+    ball = parts[f'eyeball_{side}']
+    middle = (mean[ball].min(axis=0) + mean[ball].max(axis=0)) / 2
+    away = np.hypot(*(mean[ball] - middle)[:, :2].T)
+    front = mean[ball, 2] > middle[2]
+    parts[f'iris_{side}'] = ball[front & (away < _IRIS * away.max())]
+    parts[f'pupil_{side}'] = ball[front & (away < _PUPIL * away.max())]
+  parts['iris'] = np.concatenate([parts['iris_left'], parts['iris_right']])
+  parts['eye_white'] = np.setdiff1d(
+      np.concatenate([parts['eyeball_left'], parts['eyeball_right']]), parts['iris'])
+  return kept, parts
 
 
 def read_obj(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[list[int]]]:

@@ -36,20 +36,7 @@ def load_face_model(name_or_path: str | os.PathLike[str] = _BUILTIN, *,
     ValueError: if the level is out of range or contradicts the name, or the file
       is not a face model.
   """
-  name = os.fspath(name_or_path)
-  levels_in_name = None
-  if name == _BUILTIN:
-    path = _ASSETS / _BUILTIN_FILE
-  elif name in _builtin_names():
-    path = _ASSETS / _BUILTIN_FILE
-    levels_in_name = int(name.rsplit('-', 1)[1])
-  else:
-    path = pathlib.Path(name)
-    if not path.is_file():
-      raise FileNotFoundError(
-          f'No face model {name!r}: it is not a file, and the built-in names are '
-          f'{", ".join(repr(n) for n in _builtin_names())}; BUILD_NOTES.md, '
-          '"Getting the models", says how to make others.')
+  name, (path, levels_in_name) = os.fspath(name_or_path), _path(name_or_path)
   levels = subdivision if subdivision is not None else (levels_in_name or 0)
   if levels not in range(_MAX_SUBDIVISION + 1):
     raise ValueError(f'subdivision={subdivision} is not 0, 1 or 2; every level '
@@ -141,21 +128,45 @@ def load_landmark_ids(path: str | os.PathLike[str], *,
   return np.asarray(ids, np.int32)
 
 
-def builtin_expression_units() -> dict[str, np.ndarray]:
-  """Expression coefficients of single facial actions of the built-in model.
+def load_expression_units(name_or_path: str | os.PathLike[str] = _BUILTIN
+                          ) -> dict[str, np.ndarray]:
+  """Expression coefficients of single facial actions of a face model.
 
-  Independent normal coefficients are the model's prior, but not every draw is a
-  face that people make: half of all draws would press the closed jaws into each
-  other. Weighted sums (0 to 1) of a few of these actions are natural, and
-  synthetic data is made of them.
+  Independent normal coefficients are a model's prior, but not every draw is a
+  face that people make: half of all draws of the built-in one would press the closed
+  jaws into each other. Weighted sums (0 to 1) of a few of these actions are natural,
+  and synthetic data is made of them.
+
+  Args:
+    name_or_path: as for `load_face_model`.
 
   Returns:
     name ('jawOpen', 'eyeBlinkLeft', ...; Left is the subject's left) ->
-    (N_E,) float32 coefficients.
+    (N_E,) float32 coefficients; empty if the model has none.
+
+  Raises:
+    FileNotFoundError, ValueError: see `load_face_model`.
   """
-  extras = npz_format.load_extras(_ASSETS / _BUILTIN_FILE)
+  extras = npz_format.load_extras(_path(name_or_path)[0])
+  if 'expression_unit_names' not in extras:
+    return {}
   return dict(zip(extras['expression_unit_names'].tolist(),
                   extras['expression_unit_coeffs'].astype(np.float32)))
+
+
+def _path(name_or_path):
+  """(file, levels of subdivision that the name asks for or None)."""
+  name = os.fspath(name_or_path)
+  if name in _builtin_names():
+    return (_ASSETS / _BUILTIN_FILE,
+            None if name == _BUILTIN else int(name.rsplit('-', 1)[1]))
+  path = pathlib.Path(name)
+  if not path.is_file():
+    raise FileNotFoundError(
+        f'No face model {name!r}: it is not a file, and the built-in names are '
+        f'{", ".join(repr(n) for n in _builtin_names())}; BUILD_NOTES.md, '
+        '"Getting the models", says how to make others.')
+  return path, None
 
 
 def _builtin_names() -> list[str]:

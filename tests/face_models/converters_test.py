@@ -14,6 +14,7 @@ import numpy as np
 import scipy.io
 
 import pifa_jax
+from pifa_jax import face_models
 from pifa_jax.face_models import basel, conversion, ict_facekit, npz_format
 from tests import program_runs
 
@@ -84,7 +85,12 @@ class BaselTest(ConverterTestCase):
 
   def test_3ddfa(self):
     self.write_3ddfa()
-    self.assert_same(basel.convert_3ddfa(self.root))
+    got = basel.convert_3ddfa(self.root)
+    self.assert_same(got)
+    # Its parts are found by place.
+    self.assertEqual(set(got.regions), set(self.model.regions) - {'drawn'})
+    lips = got.mean_shape[got.regions['lips']]
+    self.assertLess(np.abs(lips - got.mean_shape[self.ids[48:]].mean(axis=0)).max(), 35)
 
   def test_bfm2009_is_trimmed(self):
     self.write_3ddfa()
@@ -209,6 +215,47 @@ class IctTest(ConverterTestCase):
                m.triangles, self.ids, ('jawOpen', 'smile_L', 'smile_R'))
     self.assert_same(ict_facekit.convert_ict(self.root),
                      expression_stddev=np.full(3, 3**-0.5))
+    # The program writes the single actions beside the model.
+    path = self.root / 'ict.npz'
+    program_runs.run('convert_face_model', '--kind=ict', f'--src={self.root}',
+                     f'--output={path}')
+    units = face_models.load_expression_units(path)
+    self.assertEqual(list(units), ['jawOpen', 'smileLeft', 'smileRight'])
+    np.testing.assert_array_equal(units['smileLeft'], [0, 1, 0])
+
+  def test_groups_of_the_released_mesh(self):
+    # As many vertices as the release: ours are the head, the rest are in balls.
+    rng = np.random.default_rng(0)
+    m = self.model
+    mean = np.zeros((ict_facekit._ALL, 3))
+    mean[:m.num_vertices] = np.asarray(m.mean_shape) / 10
+    for side, name in ((1, 'eyeball_right'), (-1, 'eyeball_left')):
+      ball = slice(*ict_facekit._GROUPS[name])
+      points = rng.normal(size=(ball.stop - ball.start, 3))
+      mean[ball] = (points / np.linalg.norm(points, axis=1, keepdims=True) * 1.2
+                    + [3.1 * side, 3.0, 1.0])
+    polygons = np.concatenate([m.triangles, [[21_451, 21_452, 21_453]],
+                               [[17_040, 17_041, 17_042]]])  # an eye, a tooth
+    mode = np.zeros((1,) + mean.shape)
+    self.write(mean, mode, mode, polygons, self.ids, ('jawOpen',))
+    got = ict_facekit.convert_ict(self.root)
+    self.assertEqual(got.num_vertices, 17_202)
+    self.assertLen(got.triangles, len(m.triangles) + 1)
+    self.assertEqual(got.triangles.max(), 11_248 + 2_046 + 768 + 2)
+    for side, name in ((1, 'right'), (-1, 'left')):
+      ball = got.mean_shape[got.regions[f'eyeball_{name}']]
+      self.assertLen(ball, 1_570)
+      self.assertGreater((side * ball[:, 0]).min(), 15)
+      iris = got.mean_shape[got.regions[f'iris_{name}']] - ball.mean(axis=0)
+      self.assertBetween(np.hypot(*iris.T[:2]).max(), 4, 6)
+      self.assertGreater(iris[:, 2].min(), 9)
+      self.assertContainsSubset(got.regions[f'pupil_{name}'],
+                                got.regions[f'iris_{name}'])
+    self.assertEmpty(np.intersect1d(got.regions['eye_white'], got.regions['iris']))
+    self.assertEmpty(np.intersect1d(got.regions['eye_white'], got.regions['skin']))
+    np.testing.assert_array_equal(got.regions['mouth_inside'],
+                                  np.arange(11_248, 13_294))
+    self.assertContainsSubset(got.regions['lips'], range(m.num_vertices))
 
   def test_quads_become_triangles(self):
     vertices, polygons = np.eye(4, 3), [[0, 1, 2, 3]]
@@ -243,16 +290,17 @@ class IctTest(ConverterTestCase):
                index['idx_to_landmark_verts'], index['expressions'])
     model = ict_facekit.convert_ict(self.root)
     self.assertEqual((model.num_identity, model.num_expression, model.num_vertices),
-                     (100, 53, 11_248))
-    np.testing.assert_allclose(model.identity_basis, 10 * packed['ident'].astype(
-        np.float32), atol=1e-3)
+                     (100, 53, 17_202))
+    head = slice(packed['mean'].shape[0])
+    np.testing.assert_allclose(model.identity_basis[:, head], 10 * packed[
+        'ident'].astype(np.float32), atol=1e-3)
     # The modes that the release itself holds as .obj agree with the packed ones.
     for name, basis in (('identity000', model.identity_basis[0]),
                         ('jawOpen', model.expression_basis[
                             index['expressions'].index('jawOpen')])):
       mesh, _ = ict_facekit.read_obj(source / 'FaceXModel' / f'{name}.obj')
       # float16 of centimetres: half a thousandth, in mm 5e-3.
-      np.testing.assert_allclose(10 * (mesh - mean)[:11_248], basis, atol=0.02)
+      np.testing.assert_allclose(10 * (mesh - mean)[head], basis[head], atol=0.02)
     corners = model.mean_shape[model.landmark_schemes['ibug68'][[36, 45]]]
     print(f'eye corners {np.linalg.norm(corners[0] - corners[1]):.1f} mm apart, nose '
           f'tip {model.mean_normals[model.nose_tip, 2]:.3f}')
