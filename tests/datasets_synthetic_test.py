@@ -34,6 +34,10 @@ class GenerateTest(absltest.TestCase):
         np.arange(24)))
     self.assertGreater(np.abs(other['yaw'] - self.faces['yaw']).max(), 1)
 
+  def test_single_actions_of_another_model_are_refused(self):
+    with self.assertRaisesRegex(ValueError, r'\(7,\).*the face model 29'):
+      synthetic.make_sampler(self.model, _CONFIG, 5, {'jawOpen': np.zeros(7)})
+
   def test_side_by_side_as_one_after_the_other(self):
     draw = synthetic.make_sampler(self.model, _CONFIG, 5, faces_at_once=3)
     for name, value in jax.device_get(draw(np.arange(6))).items():

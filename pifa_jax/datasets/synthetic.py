@@ -126,10 +126,17 @@ def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
 
   Returns:
     A jitted function of (n,) int32.
+
+  Raises:
+    ValueError: if the units are those of another face model.
   """
   anatomy = anatomy_lib.survey(model) if config.look == 'full' else None
   units = expression_units or {}
   stacked = np.stack(list(units.values())) if units else None
+  if units and stacked.shape[1:] != (model.num_expression,):
+    raise ValueError(f'make_sampler(): expression_units have {stacked.shape[1:]} '
+                     f'coefficients, the face model {model.num_expression}; give those '
+                     'of the same model.')
   points = np.asarray(model.mean_shape)[np.asarray(
       model.landmark_schemes[SCHEME])]
   tolerance = _TOLERANCE * float(np.linalg.norm(points[36] - points[45]))

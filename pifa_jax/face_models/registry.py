@@ -148,10 +148,15 @@ def load_expression_units(name_or_path: str | os.PathLike[str] = _BUILTIN
     FileNotFoundError, ValueError: see `load_face_model`.
   """
   extras = npz_format.load_extras(_path(name_or_path)[0])
-  if 'expression_unit_names' not in extras:
+  names, coefficients = (extras.get(f'expression_unit_{part}')
+                         for part in ('names', 'coeffs'))
+  if names is None:
     return {}
-  return dict(zip(extras['expression_unit_names'].tolist(),
-                  extras['expression_unit_coeffs'].astype(np.float32)))
+  if np.ndim(coefficients) != 2 or len(coefficients) != len(names):
+    raise ValueError(f'{name_or_path} names {len(names)} expression units but its '
+                     f'expression_unit_coeffs are {np.shape(coefficients)}; wanted '
+                     f'({len(names)}, N_E).')
+  return dict(zip(names.tolist(), coefficients.astype(np.float32)))
 
 
 def _path(name_or_path):

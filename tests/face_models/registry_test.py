@@ -253,6 +253,11 @@ class BuiltinFaceTest(parameterized.TestCase):
     self.assertEqual(face_models.load_expression_units(path), {})
     with self.assertRaisesRegex(FileNotFoundError, "No face model 'nobody'"):
       face_models.load_expression_units('nobody')
+    face_models.save_npz(path, self.model, units='mm', extras={
+        'expression_unit_names': np.array(['jawOpen', 'smile']),
+        'expression_unit_coeffs': np.zeros((1, 29))})
+    with self.assertRaisesRegex(ValueError, r'names 2 expression units.*\(1, 29\)'):
+      face_models.load_expression_units(path)
 
   def test_finer_levels_agree_about_landmarks(self):
     model = face_models.load_face_model('builtin-1')
