@@ -36,6 +36,7 @@ from absl import flags
 from absl import logging
 import numpy as np
 
+from pifa_jax.face_models import eyes
 from pifa_jax.face_models import npz_format
 from pifa_jax.face_models import registry
 from pifa_jax.face_models import subdivision
@@ -579,9 +580,9 @@ def build(wheel: zipfile.ZipFile):
                            f'{WHEEL_SHA256}'),
       'identity_variance_share': identity_share.astype(np.float32),
       'expression_variance_share': expression_share.astype(np.float32),
-      'expression_unit_names': np.asarray(
-          [n.removeprefix(_UNITS).removesuffix('.target') for n in names]),
-      'expression_unit_coeffs': units.astype(np.float16),
+      **npz_format.expression_unit_extras({
+          name.removeprefix(_UNITS).removesuffix('.target'): unit
+          for name, unit in zip(names, units.astype(np.float16))}),
       'makehuman_vertex_ids': kept.astype(np.int32),
   }
   return model, extras
@@ -653,18 +654,8 @@ def make_regions(wheel, base, kept, new_id, mean, ibug68):
   regions = {'skin': skin, 'drawn': drawn, 'lips': lips, 'brows': brows,
              'eyelids': eyelids, 'ears': ears, 'neck': neck, 'scalp': scalp,
              'mouth_inside': mouth, 'eye_sockets': sockets, 'nostrils': nostrils}
-  iris = []
-  for name, side in (('left', -1), ('right', 1)):  # Of the picture.
-    ball = eyeballs[mean[eyeballs, 0] * side > 0]
-    centre = (mean[ball].max(axis=0) + mean[ball].min(axis=0)) / 2
-    away = np.hypot(*(mean[ball] - centre)[:, :2].T)
-    front = mean[ball, 2] > centre[2]
-    regions[f'eyeball_{name}'] = ball
-    regions[f'iris_{name}'] = ball[front & (away < 0.45 * away.max())]
-    regions[f'pupil_{name}'] = ball[front & (away < 0.25 * away.max())]
-    iris.append(regions[f'iris_{name}'])
-  regions['iris'] = np.sort(np.concatenate(iris))
-  regions['eye_white'] = np.setdiff1d(eyeballs, regions['iris'])
+  x = mean[eyeballs, 0]
+  regions.update(eyes.eye_regions(mean, eyeballs[x < 0], eyeballs[x > 0]))
   left_eye = new_id[_LEFT_EYE_CENTRE]
   regions['mask_five'] = np.array(
       [mirror[left_eye], left_eye, ibug68[30], ibug68[48], ibug68[54]])

@@ -52,9 +52,7 @@ def main(run: program.Run) -> int:
     model = basel.convert_bfm2017(f.src, ids)
   elif ids is None:
     model = ict_facekit.convert_ict(f.src)
-    units = ict_facekit.expression_units(f.src)
-    extras = {'expression_unit_names': np.array(list(units)),
-              'expression_unit_coeffs': np.stack(list(units.values()))}
+    extras = npz_format.expression_unit_extras(ict_facekit.expression_units(f.src))
   else:
     raise program.UserError('--kind=ict has its landmarks in vertex_indices.json; '
                             'leave --landmarks out.')

@@ -232,10 +232,9 @@ def _synthetic(model, f, split, say, margin=packed.MARGIN):
   count = f.num_train if split == 'train' else f.num_test
   # Test faces come from a seed of their own, not from further along the same.
   seed = 2 * f.data_seed + (split == 'test')
-  name = f.people or f.face_model
-  people, units = load_face_model(name), load_expression_units(name)
-  # With a landmark file of its own, a model is still the same people.
-  others = f.people is not None and f.people != f.face_model
+  others = f.people not in (None, f.face_model)
+  people = load_face_model(f.people) if others else model
+  units = load_expression_units(f.people if others else f.face_model)
   key = {'data': 'synthetic', 'config': dataclasses.asdict(config), 'seed': seed,
          'count': count, 'version': synthetic.VERSION,
          'face_model': face_model_hash(people),

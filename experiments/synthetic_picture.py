@@ -27,8 +27,8 @@ _STEPS = 16
 def main(run: program.Run) -> int:
   """Draws the sheets."""
   f = flags.FLAGS
-  model = load_face_model(f.face_model)
-  units = load_expression_units(f.face_model)
+  people = f.people or f.face_model
+  model, units = load_face_model(people), load_expression_units(people)
   config = data_flags.synthetic_config(f)
   faces = synthetic.generate(model, config, seed=2 * f.data_seed, start=0,
                              count=_NUM_FACES.value, expression_units=units)

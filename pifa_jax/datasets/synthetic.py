@@ -22,7 +22,7 @@ from pifa_jax.synthesis.draws import Draws
 from pifa_jax.synthesis.population import Population
 from pifa_jax.types import Array, FaceParams, MorphableModel, flatten_params
 
-VERSION = 2  # part of the cache key: raise it when the pictures change
+VERSION = 3  # part of the cache key: raise it when the pictures change
 SCHEME = 'ibug68'
 LOOKS = ('full', 'plain')
 

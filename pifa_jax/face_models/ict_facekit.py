@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 
 from pifa_jax import formats
-from pifa_jax.face_models import conversion
+from pifa_jax.face_models import conversion, eyes
 from pifa_jax.types import MorphableModel
 
 # Vertex groups in ICT-FaceKit's README. "Left" there is the person's.
@@ -22,8 +22,6 @@ _FACE, _HEAD, _ALL = 9_409, 11_248, 26_719
 _GROUPS = {'mouth_inside': (11_248, 13_294), 'eye_sockets': (13_294, 14_062),
            'eyeball_right': (21_451, 23_021), 'eyeball_left': (23_021, 24_591)}
 _PER_MM = 0.1
-# Radii over that of an eyeball, as on the built-in face.
-_IRIS, _PUPIL = 0.45, 0.25
 
 
 def convert_ict(folder: str | os.PathLike[str]) -> MorphableModel:
@@ -120,17 +118,8 @@ def _kept(mean):
     return np.arange(min(_HEAD, len(mean))), {}
   parts = {name: np.arange(*span) for name, span in _GROUPS.items()}
   kept = np.concatenate([np.arange(_HEAD), *parts.values()])
-  for side in ('left', 'right'):
-    ball = parts[f'eyeball_{side}']
-    middle = (mean[ball].min(axis=0) + mean[ball].max(axis=0)) / 2
-    away = np.hypot(*(mean[ball] - middle)[:, :2].T)
-    front = mean[ball, 2] > middle[2]
-    parts[f'iris_{side}'] = ball[front & (away < _IRIS * away.max())]
-    parts[f'pupil_{side}'] = ball[front & (away < _PUPIL * away.max())]
-  parts['iris'] = np.concatenate([parts['iris_left'], parts['iris_right']])
-  parts['eye_white'] = np.setdiff1d(
-      np.concatenate([parts['eyeball_left'], parts['eyeball_right']]), parts['iris'])
-  return kept, parts
+  return kept, {**parts, **eyes.eye_regions(mean, parts['eyeball_left'],
+                                            parts['eyeball_right'])}
 
 
 def read_obj(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[list[int]]]:

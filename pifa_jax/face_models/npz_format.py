@@ -126,6 +126,19 @@ def load_npz(path: str | os.PathLike[str], *,
       if 'symmetry' in arrays else None)
 
 
+def expression_unit_extras(units: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Single facial actions as `save_npz` keeps them beside a model.
+
+  Args:
+    units: name -> (N_E,) coefficients, see `load_expression_units`.
+
+  Returns:
+    What to give to `save_npz` as extras.
+  """
+  return {'expression_unit_names': np.asarray(list(units)),
+          'expression_unit_coeffs': np.stack(list(units.values()))}
+
+
 def load_extras(path: str | os.PathLike[str], *,
                 max_bytes: int = array_files.DEFAULT_MAX_BYTES) -> dict[str, np.ndarray]:
   """Reads only the units and the extra arrays of a face-model file.

@@ -34,6 +34,8 @@ class Anatomy:
     landmarks: (68,) vertex ids.
     eyes: (2, 3) centres of the irises, canonical.
     brow: (5, 2) x > 0 and y of the brow's landmarks, canonical, inner first.
+    brow_curve: (3,) coefficients, highest power first, of the parabola y(x) nearest to
+      them.
     ear_roots: (2,) ids of the vertices that glasses rest on, -x first.
     envelope_radius: (columns, levels) distance of the head's hull from the
       upright axis through `envelope_axis`, canonical.
@@ -51,6 +53,7 @@ class Anatomy:
   landmarks: Array
   eyes: Array
   brow: Array
+  brow_curve: Array
   ear_roots: Array
   envelope_radius: Array
   envelope_vertex: Array
@@ -75,11 +78,13 @@ def survey(model: MorphableModel) -> Anatomy:
   canonical = shape / unit
   fields = _fields(model, canonical, ids)
   directions = _fibonacci_sphere(_NUM_DIRECTIONS)
+  brow = _brow(canonical, ids)
   return Anatomy(
       canonical=canonical, unit=np.float32(unit), fields=fields,
       visibility=_visibility(model, canonical, directions, fields),
       directions=directions, landmarks=ids.astype(np.int32),
-      eyes=_eye_centres(model, canonical, ids), brow=_brow(canonical, ids),
+      eyes=_eye_centres(model, canonical, ids), brow=brow,
+      brow_curve=np.polyfit(*brow.T, 2).astype(np.float32),
       ear_roots=_ear_roots(canonical, ids),
       **_envelope(model, canonical))
 

@@ -195,16 +195,11 @@ def paint_brows(color: Array, place: Array, person: Complexion, anatomy: Anatomy
     (..., 3) albedo.
   """
   x, y = jnp.abs(place[..., 0]), place[..., 1]
-  line_x, line_y = anatomy.brow[:, 0], anatomy.brow[:, 1]
   thickness, lift, arch, reach = person.brow_shape
-  start, end = line_x[0] - 0.3 * reach, line_x[-1] + 0.6 * reach
+  start, end = anatomy.brow[0, 0] - 0.3 * reach, anatomy.brow[-1, 0] + 0.6 * reach
   along = (x - start) / (end - start)
-  # A parabola through the inner, middle and outer landmark: no table look-ups.
-  x0, x1, x2 = line_x[0], line_x[2], line_x[4]
-  y0, y1, y2 = line_y[0], line_y[2], line_y[4]
-  middle = (y0 * (x - x1) * (x - x2) / ((x0 - x1) * (x0 - x2))
-            + y1 * (x - x0) * (x - x2) / ((x1 - x0) * (x1 - x2))
-            + y2 * (x - x0) * (x - x1) / ((x2 - x0) * (x2 - x1)))
+  # A parabola: no table look-ups.
+  middle = jnp.polyval(jnp.asarray(anatomy.brow_curve), x)
   middle = middle + lift + arch * (1 - (2 * along - 1)**2)
   # Thickest in the inner half, pointed outside.
   half = thickness * jnp.clip(1.25 - 0.9 * along, 0.25, 1.0) * jnp.clip(
