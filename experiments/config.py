@@ -140,6 +140,7 @@ class RunConfig:
     appearance: look of synthetic faces.
     without: ingredients of it that were left out.
     people: face model that synthetic faces show; None: `face_model`.
+    backgrounds: folder of photographs behind them; None: drawn backgrounds only.
   """
 
   network: NetworkConfig
@@ -159,6 +160,7 @@ class RunConfig:
   appearance: str = 'full'
   without: tuple[str, ...] = ()
   people: str | None = None
+  backgrounds: str | None = None
 
   @property
   def datasets(self) -> tuple[str, ...]:
@@ -205,7 +207,8 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
                face_model_hash: str, data_hash: str,
                rotation_translation_ratio: float,
                appearance: str = 'full', without: Sequence[str] = (),
-               people: str | None = None) -> RunConfig:
+               people: str | None = None,
+               backgrounds: str | None = None) -> RunConfig:
   """The configuration that the flags ask for.
 
   Args:
@@ -218,6 +221,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
     appearance: look of synthetic faces.
     without: ingredients of it that are left out.
     people: face model that they show; None: `face_model`.
+    backgrounds: folder of photographs behind them; None: none.
 
   Returns:
     The configuration.
@@ -244,7 +248,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
       num_steps=f.num_steps, batch_size=f.batch_size, seed=f.seed,
       dataset=dataset, landmark_scheme=landmark_scheme, face_model=face_model,
       face_model_hash=face_model_hash, data_hash=data_hash, appearance=appearance,
-      without=tuple(without), people=people)
+      without=tuple(without), people=people, backgrounds=backgrounds)
 
 
 def split_cpu() -> None:

@@ -2,13 +2,15 @@
 
 import dataclasses
 import os
+import pathlib
 from typing import Callable
 
 from absl import flags
 import numpy as np
 
 from pifa_jax import fitting
-from pifa_jax.datasets import packed, registry, synthetic, tfds_records
+from pifa_jax.datasets import packed, photo_backgrounds, registry, synthetic
+from pifa_jax.datasets import tfds_records
 from pifa_jax.datasets.samples import SampleSet
 from pifa_jax.face_models import face_model_hash, load_expression_units
 from pifa_jax.face_models import load_face_model, load_landmark_ids
@@ -44,6 +46,9 @@ flags.DEFINE_enum('appearance', 'full', synthetic.LOOKS, 'Synthetic faces: full 
 flags.DEFINE_list('without', [], 'Ingredients of `Appearance` that synthetic training '
                   'faces are drawn without, to see what each is worth, such as '
                   'hair,background; test faces keep them all.')
+flags.DEFINE_string('backgrounds', None, 'Folder of photographs without people: parts '
+                    'of them are behind half of the synthetic training faces of '
+                    '--appearance=full.')
 flags.DEFINE_string('people', None, 'Whom synthetic faces show: a face model as '
                     '--face_model takes it. Default: the people of --face_model. With '
                     'others, P of --face_model is fitted to their landmarks.')
@@ -235,17 +240,22 @@ def _synthetic(model, f, split, say, margin=packed.MARGIN):
   others = f.people not in (None, f.face_model)
   people = load_face_model(f.people) if others else model
   units = load_expression_units(f.people if others else f.face_model)
+  files = background_files(f, split)
   key = {'data': 'synthetic', 'config': dataclasses.asdict(config), 'seed': seed,
          'count': count, 'version': synthetic.VERSION,
          'face_model': face_model_hash(people),
          'expression_units': {name: value.tolist() for name, value in units.items()}}
   if others:
     key['fitted'] = face_model_hash(model)
+  if files:
+    key['backgrounds'] = packed.fingerprint(files)
 
   def build():
+    photographs = read_backgrounds(files, say)
     say(f'Drawing {count} {split} faces ...')
     arrays = synthetic.generate(people, config, seed=seed, start=0, count=count,
-                                expression_units=units, progress=say)
+                                expression_units=units, photographs=photographs,
+                                progress=say)
     arrays['residuals'] = np.zeros(count, np.float32)
     if others:
       # Hidden landmarks, too, are where the drawing has them.
@@ -256,6 +266,47 @@ def _synthetic(model, f, split, say, margin=packed.MARGIN):
     return {**arrays, 'names': [f'{split}/{i}' for i in range(count)]}, []
 
   return packed.open_or_build(f.cache_dir, key, build)
+
+
+def background_files(f: flags.FlagValues, split: str = 'train') -> list[pathlib.Path]:
+  """The photographs that --backgrounds names; none for test faces.
+
+  Args:
+    f: the flags.
+    split: train or test.
+
+  Raises:
+    FileNotFoundError: if there are none.
+    ValueError: if the look has no use for them.
+  """
+  if not f.backgrounds or split != 'train':
+    return []
+  if f.appearance == 'plain':
+    raise ValueError(f'--backgrounds={f.backgrounds} needs --appearance=full; the plain '
+                     'look has simple grounds only.')
+  try:
+    return photo_backgrounds.list_backgrounds(f.backgrounds)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(f'--backgrounds={f.backgrounds}: {error}') from None
+
+
+def read_backgrounds(files: list[pathlib.Path], say: Say) -> np.ndarray | None:
+  """Squares of the photographs, see `photo_backgrounds`; None for no files.
+
+  Args:
+    files: of `background_files`.
+    say: prints a sentence for the user.
+
+  Raises:
+    ValueError: if none of the files can be used.
+  """
+  if not files:
+    return None
+  squares, rejects = photo_backgrounds.read_backgrounds(files)
+  say(f'Squares for the backgrounds: {len(squares)}, of photographs: '
+      f'{len(files) - len(rejects)} of {len(files)}'
+      + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10]))
+  return squares
 
 
 def scheme_of(model: MorphableModel, f: flags.FlagValues, split: str, say: Say

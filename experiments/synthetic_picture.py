@@ -30,8 +30,10 @@ def main(run: program.Run) -> int:
   people = f.people or f.face_model
   model, units = load_face_model(people), load_expression_units(people)
   config = data_flags.synthetic_config(f)
+  photographs = data_flags.read_backgrounds(data_flags.background_files(f), print)
   faces = synthetic.generate(model, config, seed=2 * f.data_seed, start=0,
-                             count=_NUM_FACES.value, expression_units=units)
+                             count=_NUM_FACES.value, expression_units=units,
+                             photographs=photographs)
   side = config.image_size * _ZOOM.value
   tiles = [pictures.Image.fromarray(image).resize((side, side),
                                                   pictures.Image.BICUBIC)
@@ -45,7 +47,7 @@ def main(run: program.Run) -> int:
   # One of many: the faces whose yaw is nearest to the steps'.
   many = (faces if len(faces['yaw']) >= 256 else synthetic.generate(
       model, config, seed=2 * f.data_seed, start=0, count=256,
-      expression_units=units))
+      expression_units=units, photographs=photographs))
   steps = np.linspace(-0.97, 0.97, _STEPS) * config.population.yaw_max
   chosen = [int(np.argmin(np.abs(many['yaw'] - step))) for step in steps]
   tiles = [pictures.face(many['images'][i], many['landmarks'][i],

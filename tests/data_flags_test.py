@@ -11,6 +11,7 @@ from experiments import data_flags
 from pifa_jax import face_models, projection
 from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.types import unflatten_params
+from tests.datasets_aflw_test import encode
 
 
 class WithoutTest(absltest.TestCase):
@@ -38,6 +39,30 @@ class WithoutTest(absltest.TestCase):
         data_flags.synthetic_config(flags.FLAGS)
       # The flag file of a training run, used to score it on plain faces.
       self.assertEqual(data_flags.synthetic_config(flags.FLAGS, 'test').look, 'plain')
+
+
+class BackgroundsTest(absltest.TestCase):
+
+  def test_for_training_faces_of_the_full_look(self):
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+    folder = tempfile.mkdtemp()
+    with flagsaver.flagsaver(backgrounds=folder):
+      with self.assertRaisesRegex(FileNotFoundError, f'--backgrounds={folder}: .*one at'):
+        data_flags.background_files(flags.FLAGS)
+      with open(f'{folder}/wall.png', 'wb') as file:
+        file.write(encode(np.full((70, 70, 3), 60, np.uint8)))
+      files = data_flags.background_files(flags.FLAGS)
+      self.assertEqual([path.name for path in files], ['wall.png'])
+      self.assertEmpty(data_flags.background_files(flags.FLAGS, 'test'))
+      with flagsaver.flagsaver(appearance='plain'):
+        with self.assertRaisesRegex(ValueError, 'needs --appearance=full'):
+          data_flags.background_files(flags.FLAGS)
+    self.assertEmpty(data_flags.background_files(flags.FLAGS))
+    said = []
+    self.assertEqual(data_flags.read_backgrounds(files, said.append).shape[0], 1)
+    self.assertEqual(said, ['Squares for the backgrounds: 1, of photographs: 1 of 1'])
+    self.assertIsNone(data_flags.read_backgrounds([], said.append))
 
 
 class PeopleTest(absltest.TestCase):

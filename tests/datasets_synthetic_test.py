@@ -38,6 +38,12 @@ class GenerateTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, r'\(7,\).*the face model 29'):
       synthetic.make_sampler(self.model, _CONFIG, 5, {'jawOpen': np.zeros(7)})
 
+  def test_photographs_that_are_no_squares_are_refused(self):
+    for wrong in (np.zeros((2, 8, 9, 3), np.uint8), np.zeros((2, 8, 8, 3)),
+                  np.zeros((0, 8, 8, 3), np.uint8)):
+      with self.assertRaisesRegex(ValueError, 'photographs are .*squares'):
+        synthetic.make_sampler(self.model, _CONFIG, 5, photographs=wrong)
+
   def test_side_by_side_as_one_after_the_other(self):
     draw = synthetic.make_sampler(self.model, _CONFIG, 5, faces_at_once=3)
     for name, value in jax.device_get(draw(np.arange(6))).items():

@@ -9,7 +9,8 @@ import numpy as np
 
 from pifa_jax.face_models import load_expression_units, load_face_model
 from pifa_jax.synthesis import anatomy as anatomy_lib
-from pifa_jax.synthesis import colors, hair, lighting, meshes, photograph
+from pifa_jax.synthesis import backgrounds, colors, hair, lighting, meshes
+from pifa_jax.synthesis import photograph
 from pifa_jax.synthesis import population, portrait, skin
 from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.synthesis.draws import Draws
@@ -175,6 +176,49 @@ class MeshesTest(absltest.TestCase):
     np.testing.assert_allclose(ring.mean(axis=1), line, atol=1e-5)
     np.testing.assert_allclose(np.abs(ring[:, :, 1:]), 1.5, atol=1e-5)
     self.assertEqual(len(meshes.tube_triangles(4)), 2 * 2 * 4 * 3)
+
+
+class BackgroundsTest(absltest.TestCase):
+
+  def draw(self, photographs, share):
+    keys = jax.random.split(jax.random.key(3), 200)
+    return np.asarray(jax.jit(lambda keys: jax.lax.map(
+        lambda key: backgrounds.background(key, 24, 1.0, photographs, share),
+        keys))(keys))
+
+  def test_as_many_photographs_as_wanted_and_the_rest_as_before(self):
+    # Of no colour that anything is drawn with.
+    loud = np.zeros((2, 32, 32, 3), np.uint8)
+    loud[0, ..., 0], loud[1, ..., 2] = 255, 255
+    drawn = self.draw(None, 0.5)
+    np.testing.assert_array_equal(self.draw(loud, 0.0), drawn)
+    mixed = self.draw(loud, 0.4)
+    kept = (mixed == drawn).all(axis=(1, 2, 3))
+    np.testing.assert_allclose(kept.mean(), 0.6, atol=0.1)
+    new = mixed[~kept]
+    self.assertLess(np.ptp(new, axis=(1, 2)).max(), 1e-5)  # parts of one colour
+    red, green, blue = new.mean(axis=(1, 2)).T
+    self.assertEqual(np.abs(green).max(), 0)
+    self.assertTrue(np.all((red > 0) != (blue > 0)))
+    np.testing.assert_allclose((red > 0).mean(), 0.5, atol=0.2)
+
+  def test_a_part_is_where_the_photograph_has_it(self):
+    # Every pixel names its column and row in linear light.
+    side = 64
+    column, row = np.meshgrid(np.arange(side), np.arange(side))
+    linear = np.stack([column, row, np.full_like(row, side)], axis=-1) / side
+    photographs = np.uint8(np.round(255 * linear**(1 / 2.2)))[None]
+    parts = self.draw(photographs, 1.0)
+    parts = side * parts / parts[..., 2:]  # no matter how bright
+    columns, rows = parts[..., 0], parts[..., 1]
+    across = np.diff(columns, axis=2)[:, :, 2:-2]
+    down = np.diff(rows, axis=1)[:, 2:-2]
+    np.testing.assert_allclose(np.ptp(rows, axis=2).max(), 0, atol=1e-3)
+    np.testing.assert_allclose(np.abs(across).mean((1, 2)), down.mean((1, 2)), rtol=0.05)
+    sizes = 24 * down.mean((1, 2)) / side
+    self.assertBetween(sizes.min(), 0.36, 0.5)
+    self.assertBetween(sizes.max(), 0.9, 1.02)
+    np.testing.assert_allclose((across.mean((1, 2)) < 0).mean(), 0.5, atol=0.1)
 
 
 class PhotographTest(absltest.TestCase):

@@ -74,6 +74,7 @@ def plain_config(**changes) -> SyntheticConfig:
 def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
              start: int, count: int,
              expression_units: dict[str, np.ndarray] | None = None,
+             photographs: np.ndarray | None = None,
              progress: Callable[[str], None] = lambda text: None
              ) -> dict[str, np.ndarray]:
   """Draws samples start .. start + count - 1.
@@ -91,6 +92,8 @@ def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
     count: how many.
     expression_units: name -> (N_E,) coefficients of single actions; a face then
       adds a few of them with weights in [0, 1]. None = normal coefficients.
+    photographs: (N, P, P, 3) uint8, parts of which are behind a share of the faces
+      of the full look, see `Appearance.photographs`.
     progress: is told how far it has come.
 
   Returns:
@@ -98,7 +101,7 @@ def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
     z-buffer, 'params' (n, 8 + N_I + N_E), all in pixels of the image, 'boxes'
     (n, 4) the square face boxes, 'yaw' (n,) degrees.
   """
-  draw = make_sampler(model, config, seed, expression_units)
+  draw = make_sampler(model, config, seed, expression_units, photographs)
   parts = []
   step = 64
   for first in range(start, start + count, step):
@@ -114,13 +117,14 @@ def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
 
 
 def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
-                 expression_units: dict[str, np.ndarray] | None = None, *,
+                 expression_units: dict[str, np.ndarray] | None = None,
+                 photographs: np.ndarray | None = None, *,
                  faces_at_once: int | None = None
                  ) -> Callable[[Array], dict[str, jax.Array]]:
   """The compiled function behind `generate`: (n,) indices -> samples.
 
   Args:
-    model, config, seed, expression_units: see `generate`.
+    model, config, seed, expression_units, photographs: see `generate`.
     faces_at_once: drawn side by side; by default one on a CPU, whose caches hold one
       picture, and many elsewhere. The same faces either way, to rounding.
 
@@ -128,7 +132,8 @@ def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
     A jitted function of (n,) int32.
 
   Raises:
-    ValueError: if the units are those of another face model.
+    ValueError: if the units are those of another face model, or the photographs are
+      no squares.
   """
   anatomy = anatomy_lib.survey(model) if config.look == 'full' else None
   units = expression_units or {}
@@ -137,10 +142,15 @@ def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
     raise ValueError(f'make_sampler(): expression_units have {stacked.shape[1:]} '
                      f'coefficients, the face model {model.num_expression}; give those '
                      'of the same model.')
+  if photographs is not None and (
+      photographs.dtype != np.uint8 or photographs.ndim != 4 or not len(photographs)
+      or photographs.shape[1] != photographs.shape[2] or photographs.shape[3] != 3):
+    raise ValueError(f'make_sampler(): photographs are {photographs.dtype} of shape '
+                     f'{photographs.shape}; squares (N, P, P, 3) uint8 are wanted.')
   points = np.asarray(model.mean_shape)[np.asarray(
       model.landmark_schemes[SCHEME])]
   tolerance = _TOLERANCE * float(np.linalg.norm(points[36] - points[45]))
-  arrays = jax.device_put((model, anatomy, stacked))
+  arrays = jax.device_put((model, anatomy, stacked, photographs))
   if faces_at_once is None:
     faces_at_once = 1 if jax.default_backend() == 'cpu' else _FACES_AT_ONCE
   return lambda indices: _samples(*arrays, seed, indices, config=config,
@@ -150,8 +160,8 @@ def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
 
 # At the top, so that samplers of other seeds share the compiled program.
 @functools.partial(jax.jit, static_argnames=('config', 'names', 'tolerance', 'faces_at_once'))
-def _samples(model, anatomy, units, seed, indices, *, config, names, tolerance,
-             faces_at_once):
+def _samples(model, anatomy, units, photographs, seed, indices, *, config, names,
+             tolerance, faces_at_once):
   """(n,) indices -> the entries of `generate`."""
   groups = population_lib.unit_groups(names)
   keys = jax.vmap(
@@ -163,7 +173,8 @@ def _samples(model, anatomy, units, seed, indices, *, config, names, tolerance,
   vertices = jax.vmap(lambda face: morphable_model.shape(model, face))(faces)
   return jax.lax.map(
       lambda sample: _draw_face(*sample, model=model, anatomy=anatomy,
-                                config=config, tolerance=tolerance),
+                                config=config, tolerance=tolerance,
+                                photographs=photographs),
       (keys, faces, angles, vertices),
       batch_size=faces_at_once if faces_at_once > 1 else None)
 
@@ -180,7 +191,8 @@ def _random_face(key, model, config, units, groups):
                                            units, groups)), angles
 
 
-def _draw_face(key, face, angles, vertices, *, model, anatomy, config, tolerance):
+def _draw_face(key, face, angles, vertices, *, model, anatomy, config, tolerance,
+               photographs):
   """The entries of `generate` for one sample."""
   key_camera, key_look, key_ground, key_photo = jax.random.split(
       jax.random.fold_in(key, 2), 4)
@@ -201,7 +213,7 @@ def _draw_face(key, face, angles, vertices, *, model, anatomy, config, tolerance
   else:
     image, z_buffer = portrait.draw(
         key_look, model, anatomy, vertices, view, jnp.deg2rad(angles),
-        config.appearance, image_size=size)
+        config.appearance, image_size=size, photographs=photographs)
   # In samples of the z-buffer; any of those around a landmark may show it.
   fine = z_buffer.shape[0] // size
   visible = rendering.z_buffer_visibility(

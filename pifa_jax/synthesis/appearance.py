@@ -27,6 +27,8 @@ class Appearance:
     shadow: strength of self-shadow and ambient occlusion.
     specular: strength of highlights.
     background: 1 = all kinds, 0 = plain grey.
+    photographs: share of backgrounds that are parts of photographs, where some are
+      given.
     perspective: share of samples with true perspective.
     exposure: deviation of the exposure, in factors of e.
     white_balance: deviation of the channels' gains, in factors of e.
@@ -58,6 +60,7 @@ class Appearance:
   shadow: float = 1.0
   specular: float = 1.0
   background: float = 1.0
+  photographs: float = 0.5
   perspective: float = 0.5
   exposure: float = 0.35
   white_balance: float = 0.08

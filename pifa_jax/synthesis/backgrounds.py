@@ -9,13 +9,16 @@ from pifa_jax.synthesis.draws import Draws
 from pifa_jax.types import Array
 
 
-def background(key: Array, size: int, strength: float = 1.0) -> jax.Array:
+def background(key: Array, size: int, strength: float = 1.0,
+               photographs: Array | None = None, share: float = 0.0) -> jax.Array:
   """Draws a background.
 
   Args:
     key: a key.
     size: side, pixels.
     strength: 1 = all kinds; smaller = nearer to plain grey.
+    photographs: (N, P, P, 3) uint8; None = only drawn backgrounds.
+    share: probability of a part of one of them.
 
   Returns:
     (size, size, 3) linear radiance.
@@ -76,7 +79,44 @@ def background(key: Array, size: int, strength: float = 1.0) -> jax.Array:
   kind = draws.choice((0.18, 0.27, 0.13, 0.24, 0.18))
   image = jax.lax.switch(kind, [plain, rough, stripes, blocks, blobs])
   image = brightness * jnp.maximum(image, 0.0)
+  if photographs is not None and share:
+    # Draws of its own: what is drawn stays the same with and without photographs.
+    more = Draws(jax.random.fold_in(key, 1), 8)
+    image = jax.lax.cond(more.chance(share),
+                         lambda: photograph_part(more, photographs, size),
+                         lambda: image)
   return 0.2 + strength * (image - 0.2)
+
+
+def photograph_part(draws: Draws, photographs: Array, size: int) -> jax.Array:
+  """A square part of one of several photographs, mirrored or not, lighter or darker.
+
+  Args:
+    draws: 6 numbers are taken.
+    photographs: (N, P, P, 3) uint8.
+    size: side, pixels.
+
+  Returns:
+    (size, size, 3) linear radiance.
+  """
+  count, side = photographs.shape[:2]
+  which = jnp.minimum(jnp.int32(draws.uniform(0, count)), count - 1)
+  part = side * draws.uniform(0.4, 1.0)
+  left, top = [draws.uniform() * (side - part) for _ in range(2)]
+  mirror = draws.chance(0.5)
+  step = part / size
+  at = (jnp.arange(size) + 0.5) * step - 0.5
+
+  def weights(positions):
+    # Linear; as wide as a pixel of the part where that is wider.
+    near = jax.nn.relu(1 - jnp.abs(positions[:, None] - jnp.arange(side))
+                       / jnp.maximum(step, 1.0))
+    return near / jnp.sum(near, axis=1, keepdims=True)
+
+  picture = (jnp.asarray(photographs)[which] / 255.0)**2.2
+  columns = weights(jnp.where(mirror, at[::-1], at) + left)
+  return jnp.exp(draws.normal(0.0, 0.5)) * jnp.einsum(
+      'iv,vuc,ju->ijc', weights(at + top), picture, columns)
 
 
 def octaves(key: Array, size: int, channels: int) -> jax.Array:

@@ -58,7 +58,7 @@ class View:
 
 def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
          view: View, pose: Array, config: Appearance, *,
-         image_size: int) -> tuple[jax.Array, jax.Array]:
+         image_size: int, photographs: Array | None = None) -> tuple[jax.Array, jax.Array]:
   """Draws one face.
 
   Args:
@@ -70,6 +70,7 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
     pose: (3,) yaw, pitch, roll in radians; the shoulders follow it half.
     config: strengths and probabilities.
     image_size: side of the picture.
+    photographs: (N, P, P, 3) uint8 for the backgrounds, or None.
 
   Returns:
     (S, S, 3) in [0, 1]; the (s S, s S) z-buffer of the head alone, in depth's
@@ -171,7 +172,8 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
     image = jnp.where(before[..., None], image * lenses.through + lenses.mirror,
                       image)
 
-  ground = backgrounds.background(keys['ground'], image_size, config.background)
+  ground = backgrounds.background(keys['ground'], image_size, config.background,
+                                  photographs, config.photographs)
   covered = _pool((ids >= 0).astype(jnp.float32)[..., None], config.supersample)
   image = _pool(jnp.where((ids >= 0)[..., None], image, 0.0), config.supersample)
   image = image + (1 - covered) * ground

@@ -1,0 +1,78 @@
+"""Photographs that lie behind drawn faces."""
+
+import pathlib
+from typing import Iterable
+
+import numpy as np
+
+from pifa_jax.datasets.samples import Reject, decode_image, list_pictures
+
+SIDE = 256  # pixels: a part of half the side still has a crop's detail
+_LEAST = 64  # pixels
+_LONGEST = 4  # sides' ratio beyond which the rest is left out
+
+
+def list_backgrounds(folder: str | pathlib.Path) -> list[pathlib.Path]:
+  """The photographs in a folder and in the folders inside.
+
+  Args:
+    folder: of photographs, which should show no people.
+
+  Returns:
+    Paths, in a fixed order.
+
+  Raises:
+    FileNotFoundError: if there is no such folder, or no photograph in it.
+  """
+  root = pathlib.Path(folder).expanduser()
+  if not root.is_dir():
+    raise FileNotFoundError(f'There is no folder {root}; give one of photographs '
+                            'without people, for the backgrounds.')
+  folders = [root, *sorted(path for path in root.rglob('*')
+                           if path.is_dir() and not path.is_symlink())]
+  found = [path for inside in folders for path in list_pictures(inside)]
+  if not found:
+    raise FileNotFoundError(f'There are no photographs (.jpg, .png, ...) in {root}; '
+                            'backgrounds need one at least.')
+  return found
+
+
+def read_backgrounds(paths: Iterable[pathlib.Path]) -> tuple[np.ndarray, list[Reject]]:
+  """Cuts photographs into squares.
+
+  Args:
+    paths: of the photographs.
+
+  Returns:
+    (N, SIDE, SIDE, 3) uint8: every photograph in as few squares of its shorter side
+    as cover it, evenly spread; and what could not be used.
+
+  Raises:
+    ValueError: if no photograph can be used.
+  """
+  squares, rejects = [], []
+  for path in paths:
+    try:
+      squares += _squares(decode_image(path.read_bytes(), path.name))
+    except (OSError, ValueError) as error:
+      rejects.append(Reject(path.name, str(error)))
+  if not squares:
+    raise ValueError(f'None of the {len(rejects)} photographs for the backgrounds can '
+                     f'be used; the first: {rejects[0].reason}')
+  return np.stack(squares), rejects
+
+
+def _squares(picture):
+  from PIL import Image
+  height, width = picture.shape[:2]
+  side = min(height, width)
+  if side < _LEAST:
+    raise ValueError(f'{width} x {height} pixels are too few, {_LEAST} a side are '
+                     'needed.')
+  length = min(max(height, width), _LONGEST * side)
+  starts = np.linspace(0, length - side, -(-length // side))
+  corners = [(s, 0) if width > height else (0, s) for s in starts]
+  picture = Image.fromarray(picture)
+  return [np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR,
+                                    box=(x, y, x + side, y + side)))
+          for x, y in corners]
