@@ -24,8 +24,9 @@ from pifa_jax.mirror import coefficient_signs
 flags.DEFINE_string('input', None, 'A photograph, or a folder of them.')
 flags.DEFINE_string('boxes', None, 'JSON file of boxes: {"photo.jpg": [[x, y, width, '
                     'height], ...]}.')
-flags.DEFINE_integer('passes', 1, '2 = fit again in the box of the landmarks that the '
-                     'first pass found.', lower_bound=1, upper_bound=5)
+flags.DEFINE_integer('passes', 2, '2 = fit again in the box of the landmarks that the '
+                     'first pass found: boxes need not fit; 1 = half the work.',
+                     lower_bound=1, upper_bound=5)
 flags.DEFINE_boolean('mirror', True, 'Look at the mirrored photograph, too, and take the '
                      'mean: nearer, at twice the work. Face models without symmetry are '
                      'looked at once.')
@@ -50,11 +51,12 @@ def main(run: program.Run) -> int:
              if name in model.landmark_schemes]
   aligner = Aligner(model, trained_run.config.network,
                     schemes=tuple(dict.fromkeys(schemes)),
-                    mirror=f.mirror and coefficient_signs(model) is not None)
+                    mirror=f.mirror and coefficient_signs(model) is not None,
+                    zoom=trained_run.config.augment.zoom)
   workdir = pathlib.Path(run.make_folder(f.workdir))
   run.open(str(workdir), checkpoint=checkpoint, checkpoint_step=step)
 
-  count = 0
+  count = aligned = 0
   with open(workdir / 'results.jsonl', 'w', encoding='utf-8') as file:
     for name, path in photographs.items():
       if name not in boxes:
@@ -69,7 +71,7 @@ def main(run: program.Run) -> int:
       for face in range(len(faces)):
         file.write(json.dumps(program.json_value(
             _line(name, faces, face, boxes[name][face]))) + '\n')
-      count += len(faces)
+      count, aligned = count + len(faces), aligned + bool(len(faces))
       if f.overlay and len(faces):
         # One flat folder; a name from a folder tree cannot lead out of it.
         pictures.photograph(
@@ -81,7 +83,8 @@ def main(run: program.Run) -> int:
   for name, reason in failures[:20]:
     print(f'failed: {name}: {reason}', file=sys.stderr)
   number = lambda n, what: f'{n} {what}{"" if n == 1 else "s"}'
-  print(f'{number(count, "face")} in {number(len(photographs), "photograph")}, '
+  print(f'{number(count, "face")} in {aligned} of '
+        f'{number(len(photographs), "photograph")}, '
         f'{number(len(failures), "failure")}; wrote results.jsonl, failures.jsonl and '
         f'the overlays to {workdir}.')
   return program.EXIT_SOME_FAILED if failures else program.EXIT_OK

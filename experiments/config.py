@@ -73,9 +73,9 @@ flags.DEFINE_float('hidden_weight', 0.0, 'Weight in Eq. (7) of hidden landmarks,
 
 # Augmentation, on the device.
 flags.DEFINE_float('box_shift', 0.1, 'Box jitter, fraction of its size.',
-                   lower_bound=0.0, upper_bound=0.2)
+                   lower_bound=0.0, upper_bound=0.5)
 flags.DEFINE_float('box_scale', 0.1, 'Box jitter of the side.', lower_bound=0.0,
-                   upper_bound=0.2)
+                   upper_bound=0.5)
 flags.DEFINE_float('box_zoom', 1.0, 'Mean side of the jittered boxes over the provided '
                    'one\'s: above 1 for tight boxes, if others are wider.',
                    lower_bound=0.8, upper_bound=1.2)

@@ -113,11 +113,12 @@ class TestData:
     return len(self.packed.rejects)
 
 
-def open_training(say: Say) -> TrainingData:
+def open_training(say: Say, *, margin: float = packed.MARGIN) -> TrainingData:
   """Opens the training set that the flags name, packing it first if need be.
 
   Args:
     say: prints a sentence for the user.
+    margin: side of the packed crops over side of the boxes.
 
   Returns:
     The data set.
@@ -128,14 +129,14 @@ def open_training(say: Say) -> TrainingData:
   f = flags.FLAGS
   model = load_face_model(f.face_model)
   if f.dataset == 'synthetic':
-    scheme, found = 'ibug68', _synthetic(model, f, 'train', say)
+    scheme, found = 'ibug68', _synthetic(model, f, 'train', say, margin)
   else:
     data = registry.DATASETS[f.dataset]
     if 'train' not in data.splits:
       raise ValueError(f'{data.title} is for evaluation alone; train on another '
                        '--dataset.')
     model, scheme = scheme_of(model, f, 'train', say)
-    found = open_real(model, scheme, 'train', say)
+    found = open_real(model, scheme, 'train', say, margin=margin)
   held_out = _held_out(found.groups, f.validation)
   return TrainingData(
       name=f.dataset, model=model, face_model_hash=face_model_hash(model),

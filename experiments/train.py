@@ -21,7 +21,7 @@ from experiments import config as config_lib
 from experiments import data_flags, evaluation, pictures, program, trained
 from pifa_jax import checkpoints, face_models, losses, mirror, network, optimizer
 from pifa_jax import projection, protocols, training
-from pifa_jax.datasets import feed, registry
+from pifa_jax.datasets import feed, packed, registry
 
 class _Stop:
   """Remembers the first SIGTERM or SIGINT; the second one ends at once."""
@@ -117,7 +117,8 @@ def main(run: program.Run) -> int:
   with checkpoints.WorkdirLock(workdir):
     run.open(workdir, seed=f.seed,
              device=f'{len(devices)} x {devices[0].device_kind}')
-    data = data_flags.open_training(_say)
+    data = data_flags.open_training(_say, margin=packed.margin_for(
+        f.box_shift, f.box_scale, f.box_zoom))
     has_test = f.dataset == 'synthetic' or (
         'test' in registry.DATASETS[f.dataset].splits)
     test = (data_flags.open_test(data.model, data.scheme, _say) if has_test

@@ -46,7 +46,8 @@ class Aligner:
   """Fits faces in photographs with one network; compiles a few sizes of batches."""
 
   def __init__(self, model: MorphableModel, config: network.NetworkConfig, *,
-               schemes: Sequence[str] = ('ibug68',), mirror: bool = False):
+               schemes: Sequence[str] = ('ibug68',), mirror: bool = False,
+               zoom: float = 1.0):
     """Prepares a network's geometry.
 
     Args:
@@ -55,16 +56,21 @@ class Aligner:
       schemes: landmark schemes of the model to report.
       mirror: look at the mirrored crop, too, and take the mean of both P: nearer, at
         twice the work (BUILD_NOTES.md D-66).
+      zoom: side of the boxes of further passes over that of the landmarks' box: the
+        mean in training, `TrainedWeights.box_zoom` (BUILD_NOTES.md D-80).
 
     Raises:
       ValueError: if the model lacks a scheme, or is not symmetric and `mirror` is
-        wanted.
+        wanted, or `zoom` is not above 0.
     """
+    if not zoom > 0:
+      raise ValueError(f'Aligner: zoom={zoom}; it must be above 0, 1 = the box of the '
+                       'landmarks.')
     signs = mirror_lib.coefficient_signs(model) if mirror else None
     if mirror and signs is None:
       raise ValueError('Aligner: the face model has no symmetry, or bases without one; '
                        'use mirror=False.')
-    self._size = config.crop_size
+    self._size, self._zoom = config.crop_size, zoom
     self._geometry = network.network_geometry(model, config)
     self._parts = {name: projection.landmark_model(model, name)
                    for name in ('ibug68', *schemes)}
@@ -95,7 +101,8 @@ class Aligner:
       image: (H, W, 3) uint8 RGB.
       boxes: (n, 4) x, y, width, height of the outer edges, 0-based pixels; they may
         reach beyond the photograph, which is grey there.
-      passes: 2 = fit again in the box of the 68 landmarks that the first pass found.
+      passes: 2 = fit again in a box about the 68 landmarks that the first pass found,
+        `zoom` times as large as theirs.
 
     Returns:
       The faces, in the order of the boxes; arrays of length 0 for no box.
@@ -120,7 +127,7 @@ class Aligner:
       raise ValueError(f'align(): passes={passes}; use 1 or more.')
     for _ in range(passes):
       found = self._one_pass(variables, image, boxes)
-      used, boxes = boxes, np.asarray(_box_of(found['landmarks']['ibug68']))
+      used, boxes = boxes, _boxes_of(found['landmarks']['ibug68'], self._zoom)
     return AlignedFaces(
         boxes=used, params=found['params'], pose=found['pose'],
         **{what: {name: found[what][name] for name in self._schemes}
@@ -159,7 +166,8 @@ def _describe(face, box, crop_size, parts):
   }
 
 
-def _box_of(points):
-  """(n, 4) boxes of (n, N, 2) points; a pixel wide at least."""
+def _boxes_of(points, zoom):
+  """(n, 4) boxes about (n, N, 2) points; a pixel wide at least."""
   low, high = points.min(axis=1), points.max(axis=1)
-  return np.concatenate([low, np.maximum(high - low, 1.0)], axis=1)
+  sides = zoom * np.maximum(high - low, 1.0)
+  return np.concatenate([(low + high - sides) / 2, sides], axis=1)

@@ -42,6 +42,11 @@ class TrainedWeights:
   card: dict[str, Any]
   content_hash: str
 
+  @property
+  def box_zoom(self) -> float:
+    """Mean side of the boxes in training over that of the boxes that were given."""
+    return self.card['config'].get('augment', {}).get('zoom', 1.0)
+
 
 def save_weights(path: str | os.PathLike[str], variables: dict[str, Any],
                  card: dict[str, Any], *, dtype: Any = np.float16) -> str:

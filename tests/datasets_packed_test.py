@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 
 from absl.testing import absltest
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,6 +26,23 @@ def _sample(name='a', box=(12.0, 8.0, 30.0, 24.0)):
   points = np.asarray(projection.landmarks(_MODEL, face, 'ibug34'))
   return Sample(name, encode(gradient()), points, np.ones(34, bool),
                 np.array(box, np.float32))
+
+
+class MarginTest(absltest.TestCase):
+
+  def test_it_holds_every_jittered_box(self):
+    self.assertEqual(packed.margin_for(0.1, 0.1), packed.MARGIN)
+    box = jnp.array([0.0, 0.0, 1.0, 1.0])
+    keys = jax.random.split(jax.random.key(0), 4096)
+    for shift, scale, zoom in ((0.1, 0.2, 1.1), (0.15, 0.25, 1.15), (0.0, 0.4, 1.0)):
+      moved = np.asarray(jax.vmap(lambda key, s=shift, c=scale, z=zoom: boxes.jitter_box(
+          key, box, shift=s, scale=c, zoom=z))(keys))
+      margin = packed.margin_for(shift, scale, zoom)
+      edge = (margin - 1) / 2
+      self.assertGreaterEqual(moved[:, :2].min(), -edge)
+      self.assertLessEqual((moved[:, :2] + moved[:, 2:]).max(), 1 + edge)
+      # And is little more than needed.
+      self.assertGreater((moved[:, :2] + moved[:, 2:]).max(), 1 + edge - 0.1)
 
 
 class CutTest(absltest.TestCase):

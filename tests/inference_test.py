@@ -124,6 +124,12 @@ class AlignerTest(absltest.TestCase):
     direct = self.aligner.align(self.variables, photograph, second.boxes)
     np.testing.assert_allclose(second.landmarks['ibug68'],
                                direct.landmarks['ibug68'], atol=1e-3)
+    # Or into a larger one about it.
+    wide = Aligner(self.model, CONFIG, zoom=1.2).align(self.variables, photograph, box,
+                                                       passes=2)
+    np.testing.assert_allclose(wide.boxes[0, 2:], 1.2 * found[2:], atol=1e-3)
+    np.testing.assert_allclose(wide.boxes[0, :2] + wide.boxes[0, 2:] / 2,
+                               found[:2] + found[2:] / 2, atol=1e-3)
 
   def test_no_box(self):
     found = self.aligner.align(self.variables, _photograph(), [])
@@ -146,6 +152,8 @@ class AlignerTest(absltest.TestCase):
       align(_photograph(), [[0, 0, 5, 5]], passes=0)
     with self.assertRaisesRegex(ValueError, 'nowhere'):
       Aligner(self.model, CONFIG, schemes=('nowhere',))
+    with self.assertRaisesRegex(ValueError, 'zoom=0;'):
+      Aligner(self.model, CONFIG, zoom=0)
 
 
 if __name__ == '__main__':

@@ -44,6 +44,8 @@ class WeightsTest(absltest.TestCase):
     self.assertEqual(found.network, network.PRESETS['tiny'])
     self.assertEqual(found.card, self.card)
     self.assertEqual(found.content_hash, digest)
+    self.assertEqual(found.box_zoom, 1.0)  # the card does not say
+    self.card['config']['augment'] = {'zoom': 1.25}
     block, wanted = found.variables['params']['block1'], variables['params']['block1']
     # Half a unit in the last of eleven bits.
     np.testing.assert_allclose(block['conv1']['kernel'], wanted['conv1']['kernel'],
@@ -53,9 +55,10 @@ class WeightsTest(absltest.TestCase):
         found.variables['batch_stats']['block1']['bn1']['var'],
         variables['batch_stats']['block1']['bn1']['var'], rtol=1e-7)
     weights.save_weights(self.path, variables, self.card, dtype=np.float32)
-    np.testing.assert_allclose(
-        weights.load_weights(self.path).variables['params']['block1']['fc2']['kernel'],
-        wanted['fc2']['kernel'], rtol=1e-7)
+    found = weights.load_weights(self.path)
+    self.assertEqual(found.box_zoom, 1.25)
+    np.testing.assert_allclose(found.variables['params']['block1']['fc2']['kernel'],
+                               wanted['fc2']['kernel'], rtol=1e-7)
 
   def test_too_large_for_float16(self):
     variables = _variables(np.random.default_rng(0))

@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -26,12 +27,26 @@ from pifa_jax.types import MorphableModel, flatten_params, unflatten_params
 
 SCHEMA = 4  # raise it when crops or target P of the same sources change
 IMAGE_SIZE = 160
-# Jitter moves a box by at most 0.2 of its size and scales it by at most 1.2; at
-# the default 0.1 and 1.1 the margin holds every jittered box whole.
-MARGIN = 1.4
+MARGIN = 1.4  # holds boxes that are moved by 0.1 of their size and scaled by 1.1 or 1.2
 
 _ARRAYS = ('images', 'landmarks', 'visible', 'params', 'boxes', 'residuals',
            'poses', 'pixel_sizes')
+
+
+def margin_for(shift: float, scale: float, zoom: float = 1.0) -> float:
+  """Side of the crops over side of the boxes that holds every jittered box whole.
+
+  What lies outside a crop is grey, and the width of the grey would tell a network
+  where in its picture the face is.
+
+  Args:
+    shift, scale, zoom: see `boxes.jitter_box`.
+
+  Returns:
+    `MARGIN`, or more, in steps of a tenth.
+  """
+  needed = zoom * (1 + scale) + 2 * shift
+  return max(MARGIN, math.ceil(10 * needed - 1e-6) / 10)
 
 
 @dataclasses.dataclass(frozen=True)

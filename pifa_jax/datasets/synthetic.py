@@ -213,7 +213,9 @@ def _draw_face(key, face, angles, vertices, *, model, anatomy, config, tolerance
   else:
     image, z_buffer = portrait.draw(
         key_look, model, anatomy, vertices, view, jnp.deg2rad(angles),
-        config.appearance, image_size=size, photographs=photographs)
+        config.appearance, image_size=size, photographs=photographs,
+        # The blur is that of a face of the default config's size.
+        blur_scale=side / (SyntheticConfig.image_size / SyntheticConfig.margin))
   # In samples of the z-buffer; any of those around a landmark may show it.
   fine = z_buffer.shape[0] // size
   visible = rendering.z_buffer_visibility(

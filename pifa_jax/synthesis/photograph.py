@@ -25,7 +25,7 @@ _TO_RGB = np.linalg.inv(_TO_YCC).astype(np.float32)
 
 
 def photograph(key: Array, radiance: Array, subject: Array,
-               config: Appearance) -> jax.Array:
+               config: Appearance, *, scale: float = 1.0) -> jax.Array:
   """Takes a photograph.
 
   Args:
@@ -33,6 +33,8 @@ def photograph(key: Array, radiance: Array, subject: Array,
     radiance: (S, S, 3) linear.
     subject: (S, S) weight of the pixels that the exposure is made for.
     config: the camera's faults.
+    scale: size of the face over its size in a packed crop, whose pixels `config` counts
+      blur in: small pictures are not only blur.
 
   Returns:
     (S, S, 3) in [0, 1], sRGB-like.
@@ -56,7 +58,7 @@ def photograph(key: Array, radiance: Array, subject: Array,
                       indexing='ij')
   image = image * (1 - config.vignette * draws.uniform() * draws.chance(0.5)
                    * (u * u + v * v)[..., None] / 2)
-  image = _blur(draws, image, config)
+  image = _blur(draws, image, config, scale)
   # Highlights roll off instead of being cut.
   image = jnp.maximum(image, 1e-5)
   image = jnp.where(image > 0.7, 0.7 + 0.3 * jnp.tanh((image - 0.7) / 0.6), image)
@@ -89,13 +91,11 @@ def photograph(key: Array, radiance: Array, subject: Array,
   return jnp.where(first, image, shrunk(image))
 
 
-def _blur(draws, image, config):
+def _blur(draws, image, config, scale):
   """Defocus and motion, as one transfer function."""
   sigma = config.defocus * draws.uniform()**2
   length = jnp.where(draws.chance(config.motion), draws.uniform(1, 7), 0.0)
   angle = draws.uniform(0, np.pi)
-  # Scaled with the picture, so that small pictures are not only blur.
-  scale = image.shape[0] / 160
   sigma, length = sigma * scale, length * scale
   pad = 8
   padded = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)), 'edge')

@@ -58,7 +58,8 @@ class View:
 
 def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
          view: View, pose: Array, config: Appearance, *,
-         image_size: int, photographs: Array | None = None) -> tuple[jax.Array, jax.Array]:
+         image_size: int, blur_scale: float = 1.0,
+         photographs: Array | None = None) -> tuple[jax.Array, jax.Array]:
   """Draws one face.
 
   Args:
@@ -70,6 +71,7 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
     pose: (3,) yaw, pitch, roll in radians; the shoulders follow it half.
     config: strengths and probabilities.
     image_size: side of the picture.
+    blur_scale: see `photograph.photograph`.
     photographs: (N, P, P, 3) uint8 for the backgrounds, or None.
 
   Returns:
@@ -190,8 +192,9 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   if config.occluder:
     image = occluders.occlude(keys['occluder'], image, face, lit_skin, texture,
                               config)
-  return photograph_lib.photograph(keys['photograph'], image, subject, config), (
-      head_depth / config.supersample)
+  image = photograph_lib.photograph(keys['photograph'], image, subject, config,
+                                    scale=blur_scale)
+  return image, head_depth / config.supersample
 
 
 def _attributes(albedo, diffuse, shine, place, eyeball):
