@@ -17,7 +17,7 @@ import numpy as np
 from experiments import checkpoint_flags  # pylint: disable=unused-import
 from experiments import pictures, program, trained
 from pifa_jax import formats
-from pifa_jax.datasets.samples import decode_image, list_pictures
+from pifa_jax.datasets.samples import decode_image, list_pictures_below
 from pifa_jax.inference import AlignedFaces, Aligner
 from pifa_jax.mirror import coefficient_signs
 
@@ -97,8 +97,7 @@ def _photographs(path):
   if not path.is_dir():
     raise program.UserError(f'There is no photograph or folder {path}; give --input '
                             'one that exists.')
-  folders = [path, *sorted(p for p in path.rglob('*') if p.is_dir())]
-  found = [p for folder in folders for p in list_pictures(folder)]
+  found = list_pictures_below(path)
   if not found:
     raise program.UserError(f'There is no photograph in {path}; give --input a folder '
                             'of .jpg, .png, ...')

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
-from pifa_jax.datasets.samples import list_pictures
+from pifa_jax.datasets.samples import list_pictures_below
 from pifa_jax.formats import LANDMARK_SUFFIXES, read_landmarks
 
 HOW_TO_GET = (
@@ -63,9 +63,7 @@ def _pictures(data_dir, split):
   inside = root / split if (root / split).is_dir() else root
   if not inside.is_dir():
     raise FileNotFoundError(f'There is no folder {inside}: {HOW_TO_GET}')
-  folders = [inside, *sorted(path for path in inside.rglob('*')
-                             if path.is_dir() and not path.is_symlink())]
-  found = [path for folder in folders for path in list_pictures(folder)]
+  found = list_pictures_below(inside)
   if not found:
     raise FileNotFoundError(f'There are no photographs in {inside}: {HOW_TO_GET}')
   return root, found

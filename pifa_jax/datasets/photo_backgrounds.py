@@ -5,7 +5,7 @@ from typing import Iterable
 
 import numpy as np
 
-from pifa_jax.datasets.samples import Reject, decode_image, list_pictures
+from pifa_jax.datasets.samples import Reject, decode_image, list_pictures_below
 
 SIDE = 256  # pixels: a part of half the side still has a crop's detail
 _LEAST = 64  # pixels
@@ -28,9 +28,7 @@ def list_backgrounds(folder: str | pathlib.Path) -> list[pathlib.Path]:
   if not root.is_dir():
     raise FileNotFoundError(f'There is no folder {root}; give one of photographs '
                             'without people, for the backgrounds.')
-  folders = [root, *sorted(path for path in root.rglob('*')
-                           if path.is_dir() and not path.is_symlink())]
-  found = [path for inside in folders for path in list_pictures(inside)]
+  found = list_pictures_below(root)
   if not found:
     raise FileNotFoundError(f'There are no photographs (.jpg, .png, ...) in {root}; '
                             'backgrounds need one at least.')
@@ -45,7 +43,7 @@ def read_backgrounds(paths: Iterable[pathlib.Path]) -> tuple[np.ndarray, list[Re
 
   Returns:
     (N, SIDE, SIDE, 3) uint8: every photograph in as few squares of its shorter side
-    as cover it, evenly spread; and what could not be used.
+    as cover it, evenly spread, but in four at most; and what could not be used.
 
   Raises:
     ValueError: if no photograph can be used.

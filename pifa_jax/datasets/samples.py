@@ -164,6 +164,13 @@ def list_pictures(folder: pathlib.Path) -> list[pathlib.Path]:
                 and not path.name.startswith('.'))
 
 
+def list_pictures_below(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The pictures in a folder and in all folders inside, folder by folder."""
+  folders = [folder, *sorted(path for path in folder.rglob('*')
+                             if path.is_dir() and not path.is_symlink())]
+  return [path for inside in folders for path in list_pictures(inside)]
+
+
 def find_label(picture: pathlib.Path, suffix: str) -> pathlib.Path:
   """The file of labels beside a picture, its suffix in small or capital letters.
 
