@@ -48,8 +48,7 @@ class RunConfigTest(absltest.TestCase):
   def test_a_configuration_of_before_a_field_existed(self):
     old = _config().to_json()
     for part, name in ((old['network'], 'precision'), (old['network'], 'draw_spacing'),
-                       (old, 'without'), (old, 'people'),
-                       (old, 'backgrounds')):
+                       (old, 'without'), (old, 'people'), (old, 'backgrounds')):
       del part[name]
     self.assertEqual(config.RunConfig.from_json(old), _config())
 

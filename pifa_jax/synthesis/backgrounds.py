@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pifa_jax import boxes
 from pifa_jax.synthesis import colors
 from pifa_jax.synthesis.draws import Draws
 from pifa_jax.types import Array
@@ -101,22 +102,14 @@ def photograph_part(draws: Draws, photographs: Array, size: int) -> jax.Array:
   """
   count, side = photographs.shape[:2]
   which = jnp.minimum(jnp.int32(draws.uniform(0, count)), count - 1)
-  part = side * draws.uniform(0.4, 1.0)
-  left, top = [draws.uniform() * (side - part) for _ in range(2)]
-  mirror = draws.chance(0.5)
-  step = part / size
-  at = (jnp.arange(size) + 0.5) * step - 0.5
-
-  def weights(positions):
-    # Linear; as wide as a pixel of the part where that is wider.
-    near = jax.nn.relu(1 - jnp.abs(positions[:, None] - jnp.arange(side))
-                       / jnp.maximum(step, 1.0))
-    return near / jnp.sum(near, axis=1, keepdims=True)
-
-  picture = (jnp.asarray(photographs)[which] / 255.0)**2.2
-  columns = weights(jnp.where(mirror, at[::-1], at) + left)
-  return jnp.exp(draws.normal(0.0, 0.5)) * jnp.einsum(
-      'iv,vuc,ju->ijc', weights(at + top), picture, columns)
+  # Two pixels from the edges, which would be mixed with what is outside.
+  room = side - 4
+  part = room * draws.uniform(0.4, 1.0)
+  corner = 1.5 + draws.uniform(shape=(2,)) * (room - part)
+  crop = boxes.resample_crop((jnp.asarray(photographs)[which] / 255.0)**2.2,
+                             jnp.stack([*corner, part, part]), size)
+  crop = jnp.where(draws.chance(0.5), crop[:, ::-1], crop)
+  return jnp.exp(draws.normal(0.0, 0.5)) * crop
 
 
 def octaves(key: Array, size: int, channels: int) -> jax.Array:
