@@ -139,6 +139,8 @@ class RunConfig:
     earlier_datasets: what those were trained on, first to last.
     appearance: look of synthetic faces.
     without: ingredients of it that were left out.
+    population: fields of `Population` and their values where they were not the usual
+      ones, such as 'yaw_max:45'.
     people: face model that synthetic faces show; None: `face_model`.
     backgrounds: folder of photographs behind them; None: drawn backgrounds only.
   """
@@ -159,6 +161,7 @@ class RunConfig:
   earlier_datasets: tuple[str, ...] = ()
   appearance: str = 'full'
   without: tuple[str, ...] = ()
+  population: tuple[str, ...] = ()
   people: str | None = None
   backgrounds: str | None = None
 
@@ -207,7 +210,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
                face_model_hash: str, data_hash: str,
                rotation_translation_ratio: float,
                appearance: str = 'full', without: Sequence[str] = (),
-               people: str | None = None,
+               population: Sequence[str] = (), people: str | None = None,
                backgrounds: str | None = None) -> RunConfig:
   """The configuration that the flags ask for.
 
@@ -220,6 +223,7 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
     rotation_translation_ratio: r of the training set, for eq6_mode=literal.
     appearance: look of synthetic faces.
     without: ingredients of it that are left out.
+    population: fields of `Population` and their values, where not the usual ones.
     people: face model that they show; None: `face_model`.
     backgrounds: folder of photographs behind them; None: none.
 
@@ -248,7 +252,8 @@ def from_flags(*, dataset: str, landmark_scheme: str, face_model: str,
       num_steps=f.num_steps, batch_size=f.batch_size, seed=f.seed,
       dataset=dataset, landmark_scheme=landmark_scheme, face_model=face_model,
       face_model_hash=face_model_hash, data_hash=data_hash, appearance=appearance,
-      without=tuple(without), people=people, backgrounds=backgrounds)
+      without=tuple(without), population=tuple(population), people=people,
+      backgrounds=backgrounds)
 
 
 def split_cpu() -> None:

@@ -46,6 +46,9 @@ flags.DEFINE_enum('appearance', 'full', synthetic.LOOKS, 'Synthetic faces: full 
 flags.DEFINE_list('without', [], 'Ingredients of `Appearance` that synthetic training '
                   'faces are drawn without, to see what each is worth, such as '
                   'hair,background; test faces keep them all.')
+flags.DEFINE_list('population', [], 'Other poses and shapes of the synthetic training '
+                  'faces than the usual ones: fields of `Population` with their values, '
+                  'such as yaw_max:45,smile:0; test faces keep the usual ones.')
 flags.DEFINE_string('backgrounds', None, 'Folder of photographs without people: parts '
                     'of them are behind half of the synthetic training faces of '
                     '--appearance=full.')
@@ -212,23 +215,45 @@ def synthetic_config(f: flags.FlagValues, split: str = 'train', **changes
 
   Args:
     f: the flags.
-    split: train, or test: faces on which nothing is left out.
+    split: train, or test: faces of the usual poses and shapes, on which nothing is
+      left out.
     **changes: other fields of `SyntheticConfig`.
 
   Raises:
-    ValueError: if --without names what is not there to be left out.
+    ValueError: if --without names what is not there to be left out, or --population
+      what a population does not have.
   """
-  without = f.without if split == 'train' else []
+  without, population = ((f.without, f.population) if split == 'train'
+                         else ([], []))
   if f.appearance == 'plain':
     if without:
       raise ValueError(f'--without={",".join(without)} leaves something out of '
                        '--appearance=full; the plain look has none of it.')
-    return synthetic.plain_config(**changes)
+    config = synthetic.plain_config(**changes)
+  else:
+    try:
+      look = Appearance().without(without)
+    except ValueError as error:
+      raise ValueError(f'--without={",".join(without)}: {error}') from None
+    config = synthetic.SyntheticConfig(look='full', appearance=look, **changes)
   try:
-    look = Appearance().without(without)
+    return dataclasses.replace(
+        config, population=config.population.changed(_fields(population)))
   except ValueError as error:
-    raise ValueError(f'--without={",".join(without)}: {error}') from None
-  return synthetic.SyntheticConfig(look='full', appearance=look, **changes)
+    raise ValueError(f'--population={",".join(population)}: {error}') from None
+
+
+def _fields(pairs):
+  """name:number pairs -> a dict."""
+  found = {}
+  for pair in pairs:
+    name, _, value = pair.partition(':')
+    try:
+      found[name.strip()] = float(value)
+    except ValueError:
+      raise ValueError(f'{pair!r} is not a field and its value, such as yaw_max:45.'
+                       ) from None
+  return found
 
 
 def _synthetic(model, f, split, say, margin=packed.MARGIN):

@@ -128,8 +128,8 @@ def main(run: program.Run) -> int:
         face_model_hash=data.face_model_hash, data_hash=data.packed.content_hash,
         rotation_translation_ratio=float(losses.rotation_translation_ratio(
             data.packed.params[:, :8].reshape(-1, 2, 4))),
-        **({'appearance': f.appearance, 'without': f.without, 'people': f.people,
-            'backgrounds': f.backgrounds}
+        **({'appearance': f.appearance, 'without': f.without,
+            'population': f.population, 'people': f.people, 'backgrounds': f.backgrounds}
            if data.name == 'synthetic' else {}))
     return _train(run, workdir, config, data, test, devices)
 

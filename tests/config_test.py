@@ -48,7 +48,8 @@ class RunConfigTest(absltest.TestCase):
   def test_a_configuration_of_before_a_field_existed(self):
     old = _config().to_json()
     for part, name in ((old['network'], 'precision'), (old['network'], 'draw_spacing'),
-                       (old, 'without'), (old, 'people'), (old, 'backgrounds')):
+                       (old, 'without'), (old, 'population'), (old, 'people'),
+                       (old, 'backgrounds')):
       del part[name]
     self.assertEqual(config.RunConfig.from_json(old), _config())
 

@@ -1,5 +1,6 @@
 """What the flags that name a data set ask for."""
 
+import dataclasses
 import tempfile
 
 from absl import flags
@@ -39,6 +40,33 @@ class WithoutTest(absltest.TestCase):
         data_flags.synthetic_config(flags.FLAGS)
       # The flag file of a training run, used to score it on plain faces.
       self.assertEqual(data_flags.synthetic_config(flags.FLAGS, 'test').look, 'plain')
+
+
+class PopulationTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+
+  def test_training_faces_alone_are_others(self):
+    with flagsaver.flagsaver(population=['yaw_max:45', 'num_units:0']):
+      for look in ('full', 'plain'):
+        with flagsaver.flagsaver(appearance=look):
+          usual = data_flags.synthetic_config(flags.FLAGS, 'test').population
+          train = data_flags.synthetic_config(flags.FLAGS).population
+        self.assertEqual(usual.yaw_max, 90)
+        self.assertEqual(train, dataclasses.replace(usual, yaw_max=45, num_units=0))
+
+  def test_what_it_cannot_be(self):
+    for pair, said in (('yaw:45', "'yaw' is not a field.*yaw_max"),
+                       ('yaw_max:91', 'yaw_max is 91; it may be 0 to 90'),
+                       ('smile:nan', 'smile is nan; it may be 0 to 1'),
+                       ('num_units:1.5', 'num_units is 1.5; it is a whole number'),
+                       ('yaw_max', "'yaw_max' is not a field and its value")):
+      with flagsaver.flagsaver(population=[pair]):
+        with self.assertRaisesRegex(ValueError, f'--population={pair}: {said}'):
+          data_flags.synthetic_config(flags.FLAGS)
 
 
 class BackgroundsTest(absltest.TestCase):

@@ -83,6 +83,20 @@ class PopulationTest(absltest.TestCase):
     share = np.mean(np.asarray(found)[:, names.index('eyeBlinkLeft')] > 0.65)
     np.testing.assert_allclose(share, 0.3, atol=0.1)
 
+  def test_changed_fields(self):
+    usual = population.Population()
+    # Every field has a range, which holds its usual value.
+    self.assertEqual(usual.changed(dataclasses.asdict(usual)), usual)
+    still = usual.changed({'num_units': 0.0, 'closed_eyes': 0, 'open_mouth': 0,
+                           'pursed_mouth': 0, 'smile': 0})
+    names = tuple(load_expression_units())
+    found = population.expression(jax.random.key(3), None, still, np.eye(len(names)),
+                                  population.unit_groups(names))
+    self.assertEqual(np.abs(found).max(), 0)
+    self.assertEqual(usual.changed({}), usual)
+    with self.assertRaisesRegex(ValueError, "'yaw' is not a field .*yaw_max, pitch_mean"):
+      usual.changed({'yaw': 45})
+
 
 class HeadTest(absltest.TestCase):
 

@@ -1,6 +1,7 @@
 """Who is drawn and how they hold their head: pose, identity, expression."""
 
 import dataclasses
+from typing import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,35 @@ class Population:
   pursed_mouth: float = 0.08
   smile: float = 0.2
 
+  def changed(self, values: Mapping[str, float]) -> 'Population':
+    """The same people but for some fields, for ablations and other sets.
+
+    Args:
+      values: name of an attribute -> its value.
+
+    Raises:
+      ValueError: if a name is not an attribute, or a value is out of its range.
+    """
+    for name, value in values.items():
+      if name not in _RANGES:
+        raise ValueError(f'{name!r} is not a field of Population; there are '
+                         f'{", ".join(_RANGES)}.')
+      low, high = _RANGES[name]
+      if not low <= value <= high:
+        raise ValueError(f'{name} is {value:g}; it may be {low:g} to {high:g}.')
+      if name == 'num_units' and value != int(value):
+        raise ValueError(f'num_units is {value:g}; it is a whole number.')
+    return dataclasses.replace(self, **{
+        name: int(value) if name == 'num_units' else float(value)
+        for name, value in values.items()})
+
+
+_PITCH_MAX, _ROLL_MAX = 35.0, 50.0
+_RANGES = {
+    'yaw_max': (0, 90), 'pitch_mean': (-_PITCH_MAX, _PITCH_MAX), 'pitch_stddev': (0, 90),
+    'roll_mean': (-_ROLL_MAX, _ROLL_MAX), 'roll_stddev': (0, 90),
+    'identity_limit': (0, 4), 'num_units': (0, 16), 'closed_eyes': (0, 1),
+    'open_mouth': (0, 1), 'pursed_mouth': (0, 1), 'smile': (0, 1)}
 
 # Actions of the built-in units that go together, by name.
 _GROUPS = {
@@ -71,8 +101,10 @@ def pose(key: Array, config: Population) -> jax.Array:
   draws = Draws(key, 3)
   return jnp.stack([
       draws.uniform(-config.yaw_max, config.yaw_max),
-      jnp.clip(draws.normal(config.pitch_mean, config.pitch_stddev), -35, 35),
-      jnp.clip(draws.normal(config.roll_mean, config.roll_stddev), -50, 50)])
+      jnp.clip(draws.normal(config.pitch_mean, config.pitch_stddev),
+               -_PITCH_MAX, _PITCH_MAX),
+      jnp.clip(draws.normal(config.roll_mean, config.roll_stddev),
+               -_ROLL_MAX, _ROLL_MAX)])
 
 
 def identity(key: Array, model: MorphableModel, config: Population) -> jax.Array:
