@@ -34,6 +34,18 @@ class GenerateTest(absltest.TestCase):
         np.arange(24)))
     self.assertGreater(np.abs(other['yaw'] - self.faces['yaw']).max(), 1)
 
+  def test_many_are_drawn_in_order(self):
+    said = []
+    found = synthetic.generate(self.model, _CONFIG, seed=5, start=3, count=150,
+                               progress=said.append)
+    self.assertEqual(said, ['  150 of 150'])
+    first = jax.device_get(self.draw(np.arange(3, 3 + 64)))
+    last = jax.device_get(self.draw(np.arange(3 + 128, 3 + 192)))
+    for name, value in found.items():
+      self.assertLen(value, 150)
+      np.testing.assert_array_equal(value[:64], first[name], err_msg=name)
+      np.testing.assert_array_equal(value[128:], last[name][:22], err_msg=name)
+
   def test_single_actions_of_another_model_are_refused(self):
     with self.assertRaisesRegex(ValueError, r'\(7,\).*the face model 29'):
       synthetic.make_sampler(self.model, _CONFIG, 5, {'jawOpen': np.zeros(7)})

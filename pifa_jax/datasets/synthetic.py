@@ -4,8 +4,11 @@ Sample i is a function of (seed, i) alone: the same picture in any order and
 batch.
 """
 
+import concurrent.futures
 import dataclasses
 import functools
+import itertools
+import os
 from typing import Callable
 
 import jax
@@ -33,6 +36,7 @@ _TOLERANCE = 0.09
 # Nobody is photographed from nearer than this many face sizes (about 30 cm).
 _NEAREST = 2.3
 _FACES_AT_ONCE = 32  # on an accelerator
+_CHUNK = 64  # faces a call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,16 +106,23 @@ def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
     (n, 4) the square face boxes, 'yaw' (n,) degrees.
   """
   draw = make_sampler(model, config, seed, expression_units, photographs)
-  parts = []
-  step = 64
-  for first in range(start, start + count, step):
+
+  def part(first):
     # One compiled size; what is too much at the end is thrown away.
-    out = jax.device_get(draw(jnp.arange(first, first + step)))
-    parts.append({name: value[:start + count - first]
-                  for name, value in out.items()})
-    done = min(first + step - start, count)
-    if done % 1024 == 0 or done == count:
-      progress(f'  {done} of {count}')
+    out = jax.device_get(draw(jnp.arange(first, first + _CHUNK)))
+    return {name: value[:start + count - first] for name, value in out.items()}
+
+  firsts = range(start, start + count, _CHUNK)
+  parts = []
+  # On a CPU a call leaves cores idle now and then, so several draw at a time.
+  workers = min(16, os.cpu_count() or 1) if jax.default_backend() == 'cpu' else 1
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    # The first one, which compiles, alone.
+    for found in itertools.chain([part(firsts[0])], pool.map(part, firsts[1:])):
+      parts.append(found)
+      done = min(_CHUNK * len(parts), count)
+      if done % 1024 == 0 or done == count:
+        progress(f'  {done} of {count}')
   return {name: np.concatenate([part[name] for part in parts])
           for name in parts[0]}
 

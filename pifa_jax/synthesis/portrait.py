@@ -147,7 +147,7 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
   more_positions, more_depth = place(things.vertices)
   all_keys = rendering.scatter_triangles(
       head_keys, more_positions, more_depth, things.triangles, image_size=fine,
-      first_id=model.triangles.shape[0], windows=(6, 10, 16, 28, 60))
+      first_id=model.triangles.shape[0], windows=(6, 12, 18, 28, 42, 60, 90, 140))
   triangles = jnp.concatenate(
       [jnp.asarray(model.triangles), things.triangles + model.num_vertices])
   ids, weights, z = rendering.resolve(
