@@ -30,6 +30,8 @@ flags.DEFINE_integer('passes', 2, '2 = fit again in the box of the landmarks tha
 flags.DEFINE_boolean('mirror', True, 'Look at the mirrored photograph, too, and take the '
                      'mean: nearer, at twice the work. Face models without symmetry are '
                      'looked at once.')
+flags.DEFINE_boolean('upright', True, 'Turn the photograph for the further passes where '
+                     'the head is turned in it by more than 15 degrees.')
 flags.DEFINE_boolean('overlay', True, 'Draw the landmarks upon the photographs.')
 
 
@@ -52,7 +54,7 @@ def main(run: program.Run) -> int:
   aligner = Aligner(model, trained_run.config.network,
                     schemes=tuple(dict.fromkeys(schemes)),
                     mirror=f.mirror and coefficient_signs(model) is not None,
-                    zoom=trained_run.config.augment.zoom)
+                    zoom=trained_run.config.augment.zoom, upright=f.upright)
   workdir = pathlib.Path(run.make_folder(f.workdir))
   run.open(str(workdir), checkpoint=checkpoint, checkpoint_step=step)
 

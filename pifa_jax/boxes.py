@@ -83,6 +83,42 @@ def uncrop_params(face_params: FaceParams, box: Array,
        ((camera[:, 3] + 0.5) * factor + box[:2])[:, None]], axis=1))
 
 
+def turn_points(points: Array, centre: Array, angle: Array) -> jax.Array:
+  """Turns points about another one, clockwise as one sees the picture.
+
+  Args:
+    points: (..., 2) pixels.
+    centre: (2,) pixels.
+    angle: () radians.
+
+  Returns:
+    (..., 2) pixels.
+  """
+  return centre + (points - centre) @ _turn(angle).T
+
+
+def turn_params(face_params: FaceParams, centre: Array, angle: Array) -> FaceParams:
+  """P of the same face in a picture that is turned like `turn_points`.
+
+  Args:
+    face_params: P of one face, pixels.
+    centre: (2,) pixels.
+    angle: () radians.
+
+  Returns:
+    P whose landmarks are the turned ones.
+  """
+  camera = jnp.asarray(face_params.camera)
+  return face_params.replace(camera=jnp.concatenate(
+      [_turn(angle) @ camera[:, :3],
+       turn_points(camera[:, 3], centre, angle)[:, None]], axis=1))
+
+
+def _turn(angle):
+  c, s = jnp.cos(angle), jnp.sin(angle)
+  return jnp.stack([jnp.stack([c, -s]), jnp.stack([s, c])])
+
+
 def scale_camera(camera: Array, factor: Array) -> jax.Array:
   """M of the same face on a crop drawn at another size.
 

@@ -15,6 +15,8 @@ from pifa_jax.types import Array, FaceParams, MorphableModel
 from pifa_jax.types import unflatten_params
 
 _BATCH = 32  # faces a call at most; fewer are padded to a power of two
+# Nothing is gained by turning heads that are as upright as most in training.
+_UPRIGHT = np.deg2rad(15.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,9 @@ class AlignedFaces:
   """The faces of one photograph, in the order of the boxes.
 
   Attributes:
-    boxes: (n, 4) the boxes that were looked into, outer edges.
+    boxes: (n, 4) the boxes that were looked into, outer edges, before they were turned.
+    angles: (n,) by which they were turned about their centres, radians, clockwise as
+      one sees the photograph.
     landmarks: scheme -> (n, N, 2) pixels of the photograph (Eq. 3).
     frontability: scheme -> (n, N) g of Eq. (8): 1 faces the camera, 0 away from it.
     visible: scheme -> (n, N) bool: g > 0 (Sec. 3.3).
@@ -32,6 +36,7 @@ class AlignedFaces:
   """
 
   boxes: np.ndarray
+  angles: np.ndarray
   landmarks: dict[str, np.ndarray]
   frontability: dict[str, np.ndarray]
   visible: dict[str, np.ndarray]
@@ -47,7 +52,7 @@ class Aligner:
 
   def __init__(self, model: MorphableModel, config: network.NetworkConfig, *,
                schemes: Sequence[str] = ('ibug68',), mirror: bool = False,
-               zoom: float = 1.0):
+               zoom: float = 1.0, upright: bool = False):
     """Prepares a network's geometry.
 
     Args:
@@ -58,6 +63,9 @@ class Aligner:
         twice the work (BUILD_NOTES.md D-66).
       zoom: side of the boxes of further passes over that of the landmarks' box: the
         mean in training, `TrainedWeights.box_zoom` (BUILD_NOTES.md D-80).
+      upright: further passes look into boxes that are turned as the head is, where it
+        is turned by more than 15 degrees: heads in training are mostly upright
+        (BUILD_NOTES.md D-82).
 
     Raises:
       ValueError: if the model lacks a scheme, or is not symmetric and `mirror` is
@@ -70,14 +78,14 @@ class Aligner:
     if mirror and signs is None:
       raise ValueError('Aligner: the face model has no symmetry, or bases without one; '
                        'use mirror=False.')
-    self._size, self._zoom = config.crop_size, zoom
+    self._size, self._zoom, self._upright = config.crop_size, zoom, upright
     self._geometry = network.network_geometry(model, config)
     self._parts = {name: projection.landmark_model(model, name)
                    for name in ('ibug68', *schemes)}
     self._schemes = tuple(schemes)
     net = network.PifaNetwork(config, model.num_params)
 
-    def fit(variables, crops, boxes, geometry, parts):
+    def fit(variables, crops, boxes, angles, geometry, parts):
       image = crops.astype(jnp.float32) / 127.5 - 1.0
       if mirror:
         image = jnp.concatenate([image, image[:, :, ::-1]])
@@ -87,8 +95,8 @@ class Aligner:
         faces = jax.vmap(mirror_lib.mean_with_mirror, in_axes=(0, 0, None, None))(
             *(jax.tree.map(lambda x, i=i: jnp.split(x, 2)[i], faces) for i in (0, 1)),
             signs, config.crop_size)
-      return jax.vmap(lambda face, box: _describe(
-          face, box, config.crop_size, parts))(faces, boxes)
+      return jax.vmap(lambda face, box, angle: _describe(
+          face, box, angle, config.crop_size, parts))(faces, boxes, angles)
 
     self._fit = jax.jit(fit)
 
@@ -102,7 +110,7 @@ class Aligner:
       boxes: (n, 4) x, y, width, height of the outer edges, 0-based pixels; they may
         reach beyond the photograph, which is grey there.
       passes: 2 = fit again in a box about the 68 landmarks that the first pass found,
-        `zoom` times as large as theirs.
+        `zoom` times as large as theirs, and upright if that is wanted.
 
     Returns:
       The faces, in the order of the boxes; arrays of length 0 for no box.
@@ -125,15 +133,19 @@ class Aligner:
                        'height must be above 0.')
     if passes < 1:
       raise ValueError(f'align(): passes={passes}; use 1 or more.')
+    angles = np.zeros(len(boxes), np.float32)
     for _ in range(passes):
-      found = self._one_pass(variables, image, boxes)
-      used, boxes = boxes, _boxes_of(found['landmarks']['ibug68'], self._zoom)
+      found = self._one_pass(variables, image, boxes, angles)
+      used = boxes, angles
+      angles = (_turns(found['params'].camera) if self._upright
+                else np.zeros_like(angles))
+      boxes = _boxes_of(found['landmarks']['ibug68'], angles, self._zoom)
     return AlignedFaces(
-        boxes=used, params=found['params'], pose=found['pose'],
+        boxes=used[0], angles=used[1], params=found['params'], pose=found['pose'],
         **{what: {name: found[what][name] for name in self._schemes}
            for what in ('landmarks', 'frontability', 'visible')})
 
-  def _one_pass(self, variables, image, boxes):
+  def _one_pass(self, variables, image, boxes, angles):
     squares = np.array([box_lib.square_box(b) for b in boxes.astype(np.float32)],
                        np.float32).reshape(-1, 4)
     parts = []
@@ -143,16 +155,21 @@ class Aligner:
       size = 1 << max(len(some) - 1, 0).bit_length()
       padded = np.concatenate([some, np.tile(np.float32([[0, 0, 1, 1]]),
                                              (size - len(some), 1))])
-      crops = np.stack([packed.cut(image, box, self._size) for box in padded])
-      out = jax.device_get(self._fit(variables, crops, padded, self._geometry,
+      turns = np.zeros(size, np.float32)
+      turns[:len(some)] = angles[start:start + _BATCH]
+      crops = np.stack([
+          packed.cut_turned(image, box, self._size, turn) if turn else
+          packed.cut(image, box, self._size) for box, turn in zip(padded, turns)])
+      out = jax.device_get(self._fit(variables, crops, padded, turns, self._geometry,
                                      self._parts))
       parts.append(jax.tree.map(lambda a: a[:len(some)], out))  # pylint: disable=cell-var-from-loop
     return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
 
-def _describe(face, box, crop_size, parts):
-  """What is reported of one face, from its P in crop pixels."""
-  face = box_lib.uncrop_params(face, box, crop_size)
+def _describe(face, box, angle, crop_size, parts):
+  """What is reported of one face, from its P in pixels of the turned box's crop."""
+  face = box_lib.turn_params(box_lib.uncrop_params(face, box, crop_size),
+                             box[:2] + box[2:] / 2, angle)
   front = {name: projection.frontability(face.camera, part.mean_normals)
            for name, part in parts.items()}
   return {
@@ -166,8 +183,21 @@ def _describe(face, box, crop_size, parts):
   }
 
 
-def _boxes_of(points, zoom):
-  """(n, 4) boxes about (n, N, 2) points; a pixel wide at least."""
-  low, high = points.min(axis=1), points.max(axis=1)
-  sides = zoom * np.maximum(high - low, 1.0)
-  return np.concatenate([(low + high - sides) / 2, sides], axis=1)
+def _turns(cameras):
+  """(n,) angles from the photograph's up to that of the heads, clockwise; 0 if small."""
+  up = np.asarray(cameras)[:, :, 1]  # where the model's y points; rows run down
+  angles = np.arctan2(up[:, 0], -up[:, 1])
+  return np.where(np.abs(angles) > _UPRIGHT, angles, np.float32(0))
+
+
+def _boxes_of(points, angles, zoom):
+  """(n, 4) boxes about (n, N, 2) points, to be turned; a pixel wide at least."""
+  found = []
+  for some, angle in zip(points, angles):
+    middle = some.mean(axis=0)
+    upright = box_lib.turn_points(some, middle, -angle)
+    low, high = upright.min(axis=0), upright.max(axis=0)
+    centre = box_lib.turn_points((low + high) / 2, middle, angle)
+    sides = zoom * np.maximum(high - low, 1.0)
+    found.append(np.concatenate([centre - sides / 2, sides]))
+  return np.array(found, np.float32).reshape(-1, 4)

@@ -80,6 +80,27 @@ class BoxesTest(parameterized.TestCase):
     np.testing.assert_allclose(boxes.scale_camera(at_114, 0.5),
                                boxes.crop_params(face, box, 57).camera, rtol=1e-5)
 
+  def test_turning_golden(self):
+    # A quarter, clockwise as one sees it: what was right is below.
+    turned = boxes.turn_points(jnp.array([[5.0, 2.0], [3.0, 1.0]]),
+                               jnp.array([3.0, 2.0]), jnp.pi / 2)
+    np.testing.assert_allclose(turned, [[3, 4], [4, 2]], atol=1e-5)
+
+  def test_turned_params_project_to_turned_points(self):
+    model = make_toy_model()
+    rng = np.random.default_rng(4)
+    face = FaceParams(camera=jnp.asarray(rng.normal(size=(2, 4)), jnp.float32),
+                      identity=jnp.asarray(rng.normal(size=model.num_identity), jnp.float32),
+                      expression=jnp.zeros(model.num_expression))
+    centre, angle = jnp.array([20.0, -3.0]), 0.7
+    turned = boxes.turn_params(face, centre, angle)
+    np.testing.assert_allclose(
+        projection.landmarks(model, turned, 'ibug68'),
+        boxes.turn_points(projection.landmarks(model, face, 'ibug68'), centre, angle),
+        atol=1e-3)
+    back = boxes.turn_params(turned, centre, -angle)
+    np.testing.assert_allclose(back.camera, face.camera, atol=1e-5)
+
   def test_square_box_golden(self):
     np.testing.assert_allclose(boxes.square_box(jnp.array([10.0, 20.0, 4.0, 9.0])),
                                [9.0, 21.5, 6.0, 6.0])

@@ -7,6 +7,7 @@ import numpy as np
 
 from pifa_jax import boxes as box_lib
 from pifa_jax import network, projection
+from pifa_jax.datasets import packed
 from pifa_jax.face_models import load_face_model
 from pifa_jax.inference import Aligner
 from tests.toy_model import make_toy_model
@@ -130,6 +131,45 @@ class AlignerTest(absltest.TestCase):
     np.testing.assert_allclose(wide.boxes[0, 2:], 1.2 * found[2:], atol=1e-3)
     np.testing.assert_allclose(wide.boxes[0, :2] + wide.boxes[0, 2:] / 2,
                                found[:2] + found[2:] / 2, atol=1e-3)
+
+  def test_further_passes_turn_the_box_with_the_head(self):
+    aligner = Aligner(self.model, CONFIG, zoom=1.1, upright=True)
+    photograph, box = _photograph(), np.array([[20.0, 10, 30, 30], [3, 5, 24, 20]])
+    # Updates that turn the heads.
+    strong = jax.tree_util.tree_map_with_path(
+        lambda path, x: 20 * x if 'fc2' in jax.tree_util.keystr(path) else x,
+        self.variables)
+    first = aligner.align(strong, photograph, box)
+    np.testing.assert_array_equal(first.angles, 0)
+    second = aligner.align(strong, photograph, box, passes=2)
+    for i in range(2):
+      # Where the head's y axis of the first pass points, from the photograph's up.
+      axis = first.params.camera[i, :, 1]
+      angle = np.arctan2(axis[0], -axis[1])
+      self.assertGreater(abs(angle), np.deg2rad(15))
+      self.assertAlmostEqual(second.angles[i], angle, places=5)
+      # The box of the first landmarks in a photograph that is turned back ...
+      middle = jnp.mean(first.landmarks['ibug68'][i], axis=0)
+      upright = box_lib.turn_points(first.landmarks['ibug68'][i], middle, -angle)
+      low, high = upright.min(axis=0), upright.max(axis=0)
+      np.testing.assert_allclose(second.boxes[i, 2:], 1.1 * (high - low), rtol=1e-4)
+      np.testing.assert_allclose(
+          second.boxes[i, :2] + second.boxes[i, 2:] / 2,
+          box_lib.turn_points((low + high) / 2, middle, angle), atol=1e-3)
+      # ... whose crop, as a photograph of its own, holds the same face.
+      square = np.asarray(box_lib.square_box(jnp.asarray(second.boxes[i])))
+      crop = packed.cut_turned(photograph, square, CONFIG.crop_size, angle)
+      whole = [-0.5, -0.5, CONFIG.crop_size, CONFIG.crop_size]
+      alone = aligner.align(strong, crop, [whole])
+      points = box_lib.uncrop_points(alone.landmarks['ibug68'][0], square,
+                                     CONFIG.crop_size)
+      np.testing.assert_allclose(
+          second.landmarks['ibug68'][i], box_lib.turn_points(
+              points, square[:2] + square[2:] / 2, angle), atol=2e-2)
+    # Heads that are nearly upright are left so, and all of them if nobody asks.
+    for who, variables in ((aligner, self.variables), (self.aligner, strong)):
+      plain = who.align(variables, photograph, box, passes=2)
+      np.testing.assert_array_equal(plain.angles, 0)
 
   def test_no_box(self):
     found = self.aligner.align(self.variables, _photograph(), [])

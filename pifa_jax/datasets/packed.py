@@ -260,6 +260,40 @@ def cut(picture: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
   return np.uint8(np.clip(np.round(out + 127.5), 0, 255))
 
 
+def cut_turned(picture: np.ndarray, box: np.ndarray, size: int, angle: float
+               ) -> np.ndarray:
+  """Cuts a square out of a picture that is turned about its own centre.
+
+  Twice as fine first, upright, then at the turned places: as sharp as `cut`.
+
+  Args:
+    picture: (H, W, 3) uint8.
+    box: (4,) outer edges of the square before it is turned; outside the picture is
+      mid-grey.
+    size: pixels a side.
+    angle: radians, clockwise as one sees the picture.
+
+  Returns:
+    (size, size, 3) uint8: a thing that is turned by `angle` in the picture is
+    upright here.
+  """
+  cos, sin = np.cos(angle), np.sin(angle)
+  # The upright square about the turned one, a pixel wider on every side.
+  fine = 2 * int(np.ceil(size * (abs(cos) + abs(sin)) + 2))
+  reach = box[2:] * (fine / (2 * size))
+  wide = cut(picture, np.concatenate([box[:2] + (box[2:] - reach) / 2, reach]), fine)
+  # Pixels from the centre, of the doubled size.
+  steps = np.arange(2 * size) - (size - 0.5)
+  u = (fine - 1) / 2 + cos * steps - sin * steps[:, None]
+  v = (fine - 1) / 2 + sin * steps + cos * steps[:, None]
+  left, top = np.floor(u).astype(int), np.floor(v).astype(int)
+  right, below = (u - left)[..., None], (v - top)[..., None]
+  row = lambda down: (wide[top + down, left] * (1 - right)
+                      + wide[top + down, left + 1] * right)
+  turned = row(0) * (1 - below) + row(1) * below
+  return np.uint8(np.round(turned.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))))
+
+
 def _weights(length, start, extent, size):
   """The matrix of `boxes._resample_matrix`, in NumPy."""
   step = extent / size
