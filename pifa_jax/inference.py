@@ -134,14 +134,14 @@ class Aligner:
     if passes < 1:
       raise ValueError(f'align(): passes={passes}; use 1 or more.')
     angles = np.zeros(len(boxes), np.float32)
-    for _ in range(passes):
-      found = self._one_pass(variables, image, boxes, angles)
-      used = boxes, angles
-      angles = (_turns(found['params'].camera) if self._upright
-                else np.zeros_like(angles))
+    found = self._one_pass(variables, image, boxes, angles)
+    for _ in range(passes - 1):
+      if self._upright:
+        angles = _turns(found['params'].camera)
       boxes = _boxes_of(found['landmarks']['ibug68'], angles, self._zoom)
+      found = self._one_pass(variables, image, boxes, angles)
     return AlignedFaces(
-        boxes=used[0], angles=used[1], params=found['params'], pose=found['pose'],
+        boxes=boxes, angles=angles, params=found['params'], pose=found['pose'],
         **{what: {name: found[what][name] for name in self._schemes}
            for what in ('landmarks', 'frontability', 'visible')})
 
@@ -192,12 +192,10 @@ def _turns(cameras):
 
 def _boxes_of(points, angles, zoom):
   """(n, 4) boxes about (n, N, 2) points, to be turned; a pixel wide at least."""
-  found = []
-  for some, angle in zip(points, angles):
-    middle = some.mean(axis=0)
-    upright = box_lib.turn_points(some, middle, -angle)
-    low, high = upright.min(axis=0), upright.max(axis=0)
-    centre = box_lib.turn_points((low + high) / 2, middle, angle)
-    sides = zoom * np.maximum(high - low, 1.0)
-    found.append(np.concatenate([centre - sides / 2, sides]))
-  return np.array(found, np.float32).reshape(-1, 4)
+  turn = jax.vmap(box_lib.turn_points)
+  middle = points.mean(axis=1)
+  upright = turn(points, middle, -angles)
+  low, high = upright.min(axis=1), upright.max(axis=1)
+  centre = turn((low + high) / 2, middle, angles)
+  sides = zoom * jnp.maximum(high - low, 1.0)
+  return np.concatenate([centre - sides / 2, sides], axis=1)

@@ -15,12 +15,16 @@ from pifa_jax.types import unflatten_params
 from tests.datasets_aflw_test import encode
 
 
-class WithoutTest(absltest.TestCase):
+class FlagsTestCase(absltest.TestCase):
+  """With all flags at their defaults."""
 
   def setUp(self):
     super().setUp()
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
+
+
+class WithoutTest(FlagsTestCase):
 
   def test_training_faces_alone_lose_an_ingredient(self):
     with flagsaver.flagsaver(without=['hair', 'supersample']):
@@ -42,12 +46,7 @@ class WithoutTest(absltest.TestCase):
       self.assertEqual(data_flags.synthetic_config(flags.FLAGS, 'test').look, 'plain')
 
 
-class PopulationTest(absltest.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    if not flags.FLAGS.is_parsed():
-      flags.FLAGS.mark_as_parsed()
+class PopulationTest(FlagsTestCase):
 
   def test_training_faces_alone_are_others(self):
     with flagsaver.flagsaver(population=['yaw_max:45', 'num_units:0']):
@@ -69,11 +68,9 @@ class PopulationTest(absltest.TestCase):
           data_flags.synthetic_config(flags.FLAGS)
 
 
-class BackgroundsTest(absltest.TestCase):
+class BackgroundsTest(FlagsTestCase):
 
   def test_for_training_faces_of_the_full_look(self):
-    if not flags.FLAGS.is_parsed():
-      flags.FLAGS.mark_as_parsed()
     folder = tempfile.mkdtemp()
     with flagsaver.flagsaver(backgrounds=folder):
       with self.assertRaisesRegex(FileNotFoundError, f'--backgrounds={folder}: .*one at'):
@@ -93,11 +90,9 @@ class BackgroundsTest(absltest.TestCase):
     self.assertIsNone(data_flags.read_backgrounds([], said.append))
 
 
-class PeopleTest(absltest.TestCase):
+class PeopleTest(FlagsTestCase):
 
   def test_faces_of_another_model_with_the_own_ones_parameters(self):
-    if not flags.FLAGS.is_parsed():
-      flags.FLAGS.mark_as_parsed()
     folder = tempfile.mkdtemp()
     model = face_models.load_face_model('builtin')
     # Broader, with fewer bases, and of another unit.

@@ -57,7 +57,6 @@ class CutTest(absltest.TestCase):
       # Rounded to whole grey values.
       np.testing.assert_allclose(found, wanted, atol=0.51)
 
-
   def test_turned_against_the_picture_at_the_turned_places(self):
     # Waves that neither shrinking nor enlarging changes much, as a function.
     wave = lambda u, v: 127 + 60 * np.sin(u / 9) + 50 * np.cos(v / 11 + u / 30)
