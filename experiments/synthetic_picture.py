@@ -3,7 +3,8 @@
   python -m experiments.synthetic_picture --workdir=FOLDER
 
 writes faces.png (random training faces), yaw.png (16 steps of yaw with landmarks:
-green visible, red hidden) and says how many landmarks are hidden at which yaw.
+green visible, red hidden), labels.png (the parts of the same heads and their depth) and
+says how many landmarks are hidden at which yaw.
 """
 
 import os
@@ -33,7 +34,7 @@ def main(run: program.Run) -> int:
   photographs = data_flags.read_backgrounds(data_flags.background_files(f), print)
   faces = synthetic.generate(model, config, seed=2 * f.data_seed, start=0,
                              count=_NUM_FACES.value, expression_units=units,
-                             photographs=photographs)
+                             photographs=photographs, labels=synthetic.MAPS)
   side = config.image_size * _ZOOM.value
   tiles = [pictures.Image.fromarray(image).resize((side, side),
                                                   pictures.Image.BICUBIC)
@@ -47,7 +48,7 @@ def main(run: program.Run) -> int:
   # One of many: the faces whose yaw is nearest to the steps'.
   many = (faces if len(faces['yaw']) >= 256 else synthetic.generate(
       model, config, seed=2 * f.data_seed, start=0, count=256,
-      expression_units=units, photographs=photographs))
+      expression_units=units, photographs=photographs, labels=synthetic.MAPS))
   steps = np.linspace(-0.97, 0.97, _STEPS) * config.population.yaw_max
   chosen = [int(np.argmin(np.abs(many['yaw'] - step))) for step in steps]
   tiles = [pictures.face(many['images'][i], many['landmarks'][i],
@@ -56,8 +57,31 @@ def main(run: program.Run) -> int:
   path = os.path.join(run.workdir, 'yaw.png')
   pictures.sheet(tiles, 4).save(path)
   print(f'Wrote {path}.')
+  path = os.path.join(run.workdir, 'labels.png')
+  pictures.sheet([
+      pictures.Image.fromarray(picture).resize((160, 160), pictures.Image.NEAREST)
+      for i in chosen for picture in (many['images'][i], parts(many['regions'][i]),
+                                      distance(many['depth'][i]))], 6).save(path)
+  print(f'Wrote {path}.')
   print(hidden_by_yaw(many))
   return program.EXIT_OK
+
+
+def parts(regions: np.ndarray) -> np.ndarray:
+  """(S, S, 3) uint8: every part of a head in a colour of its own, black = none."""
+  colors = np.random.default_rng(3).integers(60, 256, (256, 3), np.uint8)
+  colors[0] = 0
+  return colors[regions]
+
+
+def distance(depth: np.ndarray) -> np.ndarray:
+  """(S, S, 3) uint8: the nearest point white, the farthest grey, black = none."""
+  head = np.isfinite(depth)
+  if not head.any():
+    return np.zeros(depth.shape + (3,), np.uint8)
+  low, high = depth[head].min(), depth[head].max()
+  grey = 255 - 200 * (depth - low) / max(high - low, 1e-6)
+  return np.uint8(np.where(head, grey, 0))[..., None].repeat(3, axis=2)
 
 
 def hidden_by_yaw(faces: dict[str, np.ndarray]) -> str:

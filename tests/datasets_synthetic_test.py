@@ -6,9 +6,10 @@ from absl.testing import absltest
 import jax
 import numpy as np
 
-from pifa_jax import projection
+from pifa_jax import morphable_model, projection
 from pifa_jax.datasets import synthetic
 from pifa_jax.face_models import load_face_model
+from pifa_jax.synthesis import label_maps
 from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.types import unflatten_params
 from tests import thorough
@@ -87,6 +88,58 @@ class GenerateTest(absltest.TestCase):
     np.testing.assert_allclose(
         self.faces['boxes'][:, :2] + self.faces['boxes'][:, 2:] / 2, 31.5,
         atol=1e-3)
+
+  def test_more_labels(self):
+    draw = synthetic.make_sampler(self.model, _CONFIG, 5,
+                                  labels=('ibug34', 'aflw34', 'depth', 'regions'))
+    found = jax.device_get(draw(np.arange(24)))
+    for name, value in self.faces.items():  # the same faces as without them
+      np.testing.assert_array_equal(found[name], value, err_msg=name)
+    # Points that two schemes share are the same ones.
+    schemes = self.model.landmark_schemes
+    where = [list(schemes['ibug68']).index(b) for b in schemes['ibug34']]
+    np.testing.assert_allclose(found['landmarks_ibug34'], found['landmarks'][:, where],
+                               atol=1e-4)
+    np.testing.assert_array_equal(found['visible_ibug34'], found['visible'][:, where])
+    self.assertEqual(found['landmarks_aflw34'].shape, (24, 34, 2))
+    np.testing.assert_array_equal(np.isfinite(found['depth']), found['regions'] > 0)
+    for i in range(0, 24, 4):
+      self.check_maps(found, i)
+
+  def check_maps(self, found, i):
+    """Depth and parts of some pixels, triangle by triangle."""
+    face = unflatten_params(found['params'][i], self.model.num_identity)
+    vertices = np.asarray(morphable_model.shape(self.model, face))
+    pose = projection.pose_from_camera(face.camera)
+    places = np.asarray(projection.project(face.camera, vertices))
+    depth = -float(pose['scale']) * (vertices @ np.asarray(pose['rotation']).T)[:, 2]
+    part = np.ones(len(vertices), int)
+    for k, name in enumerate(label_maps.PARTS):
+      part[np.asarray(self.model.regions[name])] = k + 1
+    triangles = np.asarray(self.model.triangles)
+    a, b, c = (places[triangles[:, k]] for k in range(3))
+    cross = lambda p, q: p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]
+    area = cross(b - a, c - a)
+    agree = []
+    for v, u in np.random.default_rng(i).integers(8, 56, (60, 2)):
+      at = np.array([[u, v]], float)
+      w = np.stack([cross(b - at, c - at), cross(c - at, a - at),
+                    cross(a - at, b - at)], axis=1) / area[:, None]
+      inside = (area < 0) & (w >= 0).all(axis=1)
+      if not inside.any():
+        agree.append(found['regions'][i, v, u] == 0)
+        continue
+      z = np.where(inside, (w * depth[triangles]).sum(axis=1), np.inf)
+      corners = part[triangles[z.argmin()]]
+      agree.append(abs(found['depth'][i, v, u] - z.min()) < 0.05
+                   and found['regions'][i, v, u] == np.median(corners))
+    # A pixel on an edge may belong to either side.
+    self.assertGreater(np.mean(agree), 0.95)
+
+  def test_a_label_that_there_is_not(self):
+    with self.assertRaisesRegex(ValueError, "label 'normals' is neither of depth, "
+                                'regions nor .*aflw34, ibug34, ibug68'):
+      synthetic.make_sampler(self.model, _CONFIG, 5, labels=('normals',))
 
   def test_profiles_hide_more_than_frontal_faces(self):
     hidden = (~self.faces['visible']).sum(axis=1)

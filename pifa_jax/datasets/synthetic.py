@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import itertools
 import os
-from typing import Callable
+from typing import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import numpy as np
 
 from pifa_jax import morphable_model, projection, rendering
 from pifa_jax.synthesis import anatomy as anatomy_lib
-from pifa_jax.synthesis import plain
+from pifa_jax.synthesis import label_maps, plain
 from pifa_jax.synthesis import population as population_lib
 from pifa_jax.synthesis import portrait
 from pifa_jax.synthesis.appearance import Appearance
@@ -28,6 +28,7 @@ from pifa_jax.types import Array, FaceParams, MorphableModel, flatten_params
 VERSION = 3  # part of the cache key: raise it when the pictures change
 SCHEME = 'ibug68'
 LOOKS = ('full', 'plain')
+MAPS = ('depth', 'regions')
 
 # A landmark this far (mm on the built-in face: 9 % of the inter-ocular distance)
 # behind the surface is still on it: lids and lips are thinner than the pixels, and
@@ -78,7 +79,7 @@ def plain_config(**changes) -> SyntheticConfig:
 def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
              start: int, count: int,
              expression_units: dict[str, np.ndarray] | None = None,
-             photographs: np.ndarray | None = None,
+             photographs: np.ndarray | None = None, labels: Sequence[str] = (),
              progress: Callable[[str], None] = lambda text: None
              ) -> dict[str, np.ndarray]:
   """Draws samples start .. start + count - 1.
@@ -98,14 +99,23 @@ def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
       adds a few of them with weights in [0, 1]. None = normal coefficients.
     photographs: (N, P, P, 3) uint8, parts of which are behind a share of the faces
       of the full look, see `Appearance.photographs`.
+    labels: more of them: landmark schemes of the model, such as 'aflw34', and `MAPS`.
     progress: is told how far it has come.
 
   Returns:
     'images' (n, S, S, 3) uint8, 'landmarks' (n, 68, 2), 'visible' (n, 68) by the
     z-buffer, 'params' (n, 8 + N_I + N_E), all in pixels of the image, 'boxes'
-    (n, 4) the square face boxes, 'yaw' (n,) degrees.
+    (n, 4) the square face boxes, 'yaw' (n,) degrees. For a scheme among `labels`
+    'landmarks_SCHEME' (n, N, 2) and 'visible_SCHEME' (n, N). Maps are of the head
+    alone, as if no hair or thing were before it: 'depth' (n, S, S) float32, pixels
+    from the plane of the model's origin, smaller is nearer, infinite where there is
+    no head; 'regions' (n, S, S) uint8, 1 + the place in `label_maps.PARTS`, 0 where
+    there is no head.
+
+  Raises:
+    ValueError: see `make_sampler`.
   """
-  draw = make_sampler(model, config, seed, expression_units, photographs)
+  draw = make_sampler(model, config, seed, expression_units, photographs, labels)
 
   def part(first):
     # One compiled size; what is too much at the end is thrown away.
@@ -129,13 +139,14 @@ def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
 
 def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
                  expression_units: dict[str, np.ndarray] | None = None,
-                 photographs: np.ndarray | None = None, *,
+                 photographs: np.ndarray | None = None,
+                 labels: Sequence[str] = (), *,
                  faces_at_once: int | None = None
                  ) -> Callable[[Array], dict[str, jax.Array]]:
   """The compiled function behind `generate`: (n,) indices -> samples.
 
   Args:
-    model, config, seed, expression_units, photographs: see `generate`.
+    model, config, seed, expression_units, photographs, labels: see `generate`.
     faces_at_once: drawn side by side; by default one on a CPU, whose caches hold one
       picture, and many elsewhere. The same faces either way, to rounding.
 
@@ -143,8 +154,8 @@ def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
     A jitted function of (n,) int32.
 
   Raises:
-    ValueError: if the units are those of another face model, or the photographs are
-      no squares.
+    ValueError: if the units are those of another face model, the photographs are no
+      squares, or there is no such label.
   """
   anatomy = anatomy_lib.survey(model) if config.look == 'full' else None
   units = expression_units or {}
@@ -158,6 +169,11 @@ def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
       or photographs.shape[1] != photographs.shape[2] or photographs.shape[3] != 3):
     raise ValueError(f'make_sampler(): photographs are {photographs.dtype} of shape '
                      f'{photographs.shape}; squares (N, P, P, 3) uint8 are wanted.')
+  for name in labels:
+    if name not in (*MAPS, *model.landmark_schemes):
+      raise ValueError(f'make_sampler(): the label {name!r} is neither of '
+                       f'{", ".join(MAPS)} nor a landmark scheme of the face model, '
+                       f'which has {", ".join(sorted(model.landmark_schemes))}.')
   points = np.asarray(model.mean_shape)[np.asarray(
       model.landmark_schemes[SCHEME])]
   tolerance = _TOLERANCE * float(np.linalg.norm(points[36] - points[45]))
@@ -165,14 +181,15 @@ def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
   if faces_at_once is None:
     faces_at_once = 1 if jax.default_backend() == 'cpu' else _FACES_AT_ONCE
   return lambda indices: _samples(*arrays, seed, indices, config=config,
-                                  names=tuple(units), tolerance=tolerance,
-                                  faces_at_once=faces_at_once)
+                                  names=tuple(units), labels=tuple(labels),
+                                  tolerance=tolerance, faces_at_once=faces_at_once)
 
 
 # At the top, so that samplers of other seeds share the compiled program.
-@functools.partial(jax.jit, static_argnames=('config', 'names', 'tolerance', 'faces_at_once'))
+@functools.partial(jax.jit, static_argnames=('config', 'names', 'labels', 'tolerance',
+                                             'faces_at_once'))
 def _samples(model, anatomy, units, photographs, seed, indices, *, config, names,
-             tolerance, faces_at_once):
+             labels, tolerance, faces_at_once):
   """(n,) indices -> the entries of `generate`."""
   groups = population_lib.unit_groups(names)
   keys = jax.vmap(
@@ -182,10 +199,11 @@ def _samples(model, anatomy, units, photographs, seed, indices, *, config, names
   # All shapes in one product: one after the other they would cost as much as the
   # drawing (BUILD_NOTES.md D-40).
   vertices = jax.vmap(lambda face: morphable_model.shape(model, face))(faces)
+  parts = label_maps.triangle_parts(model)
   return jax.lax.map(
       lambda sample: _draw_face(*sample, model=model, anatomy=anatomy,
                                 config=config, tolerance=tolerance,
-                                photographs=photographs),
+                                photographs=photographs, labels=labels, parts=parts),
       (keys, faces, angles, vertices),
       batch_size=faces_at_once if faces_at_once > 1 else None)
 
@@ -203,7 +221,7 @@ def _random_face(key, model, config, units, groups):
 
 
 def _draw_face(key, face, angles, vertices, *, model, anatomy, config, tolerance,
-               photographs):
+               photographs, labels, parts):
   """The entries of `generate` for one sample."""
   key_camera, key_look, key_ground, key_photo = jax.random.split(
       jax.random.fold_in(key, 2), 4)
@@ -218,28 +236,36 @@ def _draw_face(key, face, angles, vertices, *, model, anatomy, config, tolerance
   if config.look == 'plain':
     positions, depths = view(vertices)
     normals = morphable_model.vertex_normals(vertices, model.triangles)
-    image, z_buffer = plain.draw(
+    image, z_buffer, triangle_ids = plain.draw(
         key_look, key_ground, key_photo, model, positions, depths,
         normals @ view.rotation.T, image_size=size)
   else:
-    image, z_buffer = portrait.draw(
+    image, z_buffer, triangle_ids = portrait.draw(
         key_look, model, anatomy, vertices, view, jnp.deg2rad(angles),
         config.appearance, image_size=size, photographs=photographs,
         # The blur is that of a face of the default config's size.
         blur_scale=side / (SyntheticConfig.image_size / SyntheticConfig.margin))
   # In samples of the z-buffer; any of those around a landmark may show it.
   fine = z_buffer.shape[0] // size
-  visible = rendering.z_buffer_visibility(
+  seen = lambda points, depth: rendering.z_buffer_visibility(
       (points + 0.5) * fine - 0.5, depth, z_buffer,
       tolerance=tolerance * view.scale, radius=fine)
-  return {
+  out = {
       'images': jnp.uint8(jnp.round(255 * jnp.clip(image, 0.0, 1.0))),
       'landmarks': points,
-      'visible': visible,
+      'visible': seen(points, depth),
       'params': flatten_params(face),
       'boxes': jnp.array([edge, edge, side, side], jnp.float32),
       'yaw': angles[0],
   }
+  maps = label_maps.label_maps(z_buffer, triangle_ids, parts, size)
+  for name in labels:
+    if name in MAPS:
+      out[name] = maps[name]
+    else:
+      points, depth = view(vertices[jnp.asarray(model.landmark_schemes[name])])
+      out |= {f'landmarks_{name}': points, f'visible_{name}': seen(points, depth)}
+  return out
 
 
 def _random_view(key, points, angles, config):

@@ -22,7 +22,7 @@ _IRIS = np.array([[0.10, 0.05, 0.03], [0.15, 0.25, 0.35], [0.20, 0.25, 0.12]],
 
 def draw(key_look: Array, key_ground: Array, key_photo: Array,
          model: MorphableModel, positions: Array, depth: Array, normals: Array, *,
-         image_size: int) -> tuple[jax.Array, jax.Array]:
+         image_size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Draws one face.
 
   Args:
@@ -35,7 +35,8 @@ def draw(key_look: Array, key_ground: Array, key_photo: Array,
     image_size: side of the picture.
 
   Returns:
-    (S, S, 3) in [0, 1], and the (S, S) z-buffer.
+    (S, S, 3) in [0, 1], the (S, S) z-buffer, and the (S, S) triangles that it shows,
+    -1 where there is none.
   """
   ids, weights, z_buffer = rendering.rasterize(
       positions, depth, model.triangles, image_size=image_size)
@@ -47,7 +48,7 @@ def draw(key_look: Array, key_ground: Array, key_photo: Array,
                         **_random_light(jax.random.fold_in(key_look, 1)))
   image = jnp.where((ids >= 0)[..., None], lit,
                     _background(key_ground, image_size))
-  return _photograph(key_photo, image), z_buffer
+  return _photograph(key_photo, image), z_buffer, ids
 
 
 def _albedo(key, model):

@@ -59,7 +59,8 @@ class View:
 def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
          view: View, pose: Array, config: Appearance, *,
          image_size: int, blur_scale: float = 1.0,
-         photographs: Array | None = None) -> tuple[jax.Array, jax.Array]:
+         photographs: Array | None = None
+         ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Draws one face.
 
   Args:
@@ -76,7 +77,8 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
 
   Returns:
     (S, S, 3) in [0, 1]; the (s S, s S) z-buffer of the head alone, in depth's
-    pixels, s samples a pixel's side.
+    pixels, s samples a pixel's side; the (s S, s S) triangles of the head that it
+    shows, -1 where there is none.
   """
   keys = dict(zip(
       ('person', 'skin', 'light', 'hair', 'teeth', 'glasses', 'clothes', 'ground',
@@ -194,7 +196,8 @@ def draw(key: Array, model: MorphableModel, anatomy: Anatomy, vertices: Array,
                               config)
   image = photograph_lib.photograph(keys['photograph'], image, subject, config,
                                     scale=blur_scale)
-  return image, head_depth / config.supersample
+  head_ids = depth_keys.winning_index(head_keys).reshape(fine, fine)
+  return image, head_depth / config.supersample, head_ids
 
 
 def _attributes(albedo, diffuse, shine, place, eyeball):
