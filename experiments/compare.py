@@ -11,30 +11,38 @@ import os
 from absl import flags
 import numpy as np
 
-from experiments import program
+from experiments.lib import cli
 
-flags.DEFINE_list('runs', None, 'Folders that experiments.evaluate wrote; the first '
-                  'is what the others are compared with.')
-flags.DEFINE_float('confidence', 0.95, 'Of the intervals.', lower_bound=0.5,
-                   upper_bound=0.999)
+flags.DEFINE_list(
+  'runs',
+  None,
+  'Folders that experiments.evaluate wrote; the first '
+  'is what the others are compared with.',
+)
+flags.DEFINE_float(
+  'confidence', 0.95, 'Of the intervals.', lower_bound=0.5, upper_bound=0.999
+)
 flags.DEFINE_integer('resamples', 9999, 'Of the bootstrap.', lower_bound=100)
 
 
-def main(run: program.Run) -> int:
+def main(run: cli.Run) -> int:
   """Compares; returns the exit code."""
   f = flags.FLAGS
   if not f.runs or len(f.runs) < 2:
-    raise program.UserError('Name two folders at least: --runs=A,B, each one that '
-                            'experiments.evaluate wrote (with eval.json).')
+    raise cli.UserError(
+      'Name two folders at least: --runs=A,B, each one that '
+      'experiments.evaluate wrote (with eval.json).'
+    )
   results = [_read(folder) for folder in f.runs]
   first = results[0]
   for folder, other in zip(f.runs[1:], results[1:]):
     for key in ('dataset', 'split', 'protocol', 'unit'):
       if other['facts'][key] != first['facts'][key]:
-        raise program.UserError(
-            f'{folder} has {key} {other["facts"][key]!r}, {f.runs[0]} has '
-            f'{first["facts"][key]!r}; only results of one set and one protocol '
-            'are compared.')
+        raise cli.UserError(
+          f'{folder} has {key} {other["facts"][key]!r}, {f.runs[0]} has '
+          f'{first["facts"][key]!r}; only results of one set and one protocol '
+          'are compared.'
+        )
   workdir = run.make_folder(f.workdir)
   run.open(workdir, seed=f.seed)
   rows = []
@@ -43,25 +51,38 @@ def main(run: program.Run) -> int:
     difference, low, high = 0.0, 0.0, 0.0
     if result is not first:
       difference = float(np.mean(here - base))
-      low, high = interval(here, base, confidence=f.confidence,
-                           resamples=f.resamples, seed=f.seed)
-    rows.append({'run': folder, 'mean': float(np.mean(here)), 'difference':
-                 difference, 'low': low, 'high': high, 'num_faces': len(common),
-                 'statement': result['facts']['statement']})
+      low, high = interval(
+        here, base, confidence=f.confidence, resamples=f.resamples, seed=f.seed
+      )
+    rows.append(
+      {
+        'run': folder,
+        'mean': float(np.mean(here)),
+        'difference': difference,
+        'low': low,
+        'high': high,
+        'num_faces': len(common),
+        'statement': result['facts']['statement'],
+      }
+    )
   table = _table(rows, first['facts'], f.confidence)
   with open(os.path.join(workdir, 'compare.json'), 'w') as file:
-    json.dump({'confidence': f.confidence, 'resamples': f.resamples, 'rows': rows},
-              file, indent=2)
+    json.dump(
+      {'confidence': f.confidence, 'resamples': f.resamples, 'rows': rows},
+      file,
+      indent=2,
+    )
     file.write('\n')
   with open(os.path.join(workdir, 'compare.md'), 'w') as file:
     file.write(table)
   print(table, end='')
   print(f'Wrote compare.json and compare.md to {workdir}.')
-  return program.EXIT_OK
+  return cli.EXIT_OK
 
 
-def interval(errors: np.ndarray, base: np.ndarray, *, confidence: float,
-             resamples: int, seed: int) -> tuple[float, float]:
+def interval(
+  errors: np.ndarray, base: np.ndarray, *, confidence: float, resamples: int, seed: int
+) -> tuple[float, float]:
   """Bootstrap interval of the mean difference of paired errors.
 
   Faces are drawn with replacement, both errors of a face together; percentile
@@ -78,16 +99,23 @@ def interval(errors: np.ndarray, base: np.ndarray, *, confidence: float,
     Its ends.
   """
   from scipy import stats
+
   if len(errors) < 2 or np.all(errors == base):
     # Nothing to resample; SciPy would warn of a degenerate distribution.
     gap = float(np.mean(errors - base))
     return gap, gap
   found = stats.bootstrap(
-      (errors, base), lambda a, b, axis: np.mean(a - b, axis=axis), paired=True,
-      vectorized=True, n_resamples=resamples, confidence_level=confidence,
-      method='percentile', rng=np.random.default_rng(seed), batch=500)
-  return (float(found.confidence_interval.low),
-          float(found.confidence_interval.high))
+    (errors, base),
+    lambda a, b, axis: np.mean(a - b, axis=axis),
+    paired=True,
+    vectorized=True,
+    n_resamples=resamples,
+    confidence_level=confidence,
+    method='percentile',
+    rng=np.random.default_rng(seed),
+    batch=500,
+  )
+  return (float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
 def _read(folder):
@@ -99,36 +127,50 @@ def _read(folder):
     errors = {row[0]: float(row[-1]) for row in rows[1:]}
     facts['dataset'], facts['protocol'], facts['statement']  # must be there
   except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-    raise program.UserError(
-        f'{folder} is not a result of experiments.evaluate ({error}); give the '
-        'folder that holds eval.json and per_image.csv.') from error
+    raise cli.UserError(
+      f'{folder} is not a result of experiments.evaluate ({error}); give the '
+      'folder that holds eval.json and per_image.csv.'
+    ) from error
   return {'facts': facts, 'errors': errors}
 
 
 def _paired(errors, base, folder):
   """The faces that both have a number for, and the numbers."""
-  common = [name for name, value in base.items()
-            if name in errors and np.isfinite([value, errors[name]]).all()]
+  common = [
+    name
+    for name, value in base.items()
+    if name in errors and np.isfinite([value, errors[name]]).all()
+  ]
   if not common:
-    raise program.UserError(f'{folder} has no face in common with the first run; '
-                            'were they made from the same data set?')
-  return (common, np.array([errors[name] for name in common]),
-          np.array([base[name] for name in common]))
+    raise cli.UserError(
+      f'{folder} has no face in common with the first run; '
+      'were they made from the same data set?'
+    )
+  return (
+    common,
+    np.array([errors[name] for name in common]),
+    np.array([base[name] for name in common]),
+  )
 
 
 def _table(rows, facts, confidence):
   unit = '%' if facts['unit'] == 'percent' else 'px'
-  lines = [f'{facts["title"]}; protocol {facts["protocol"]}; mean over the faces '
-           'that both runs have', '',
-           f'| run | mean, {unit} | difference to the first | '
-           f'{100 * confidence:g} % interval | faces |', '|---|---|---|---|---|']
+  lines = [
+    f'{facts["title"]}; protocol {facts["protocol"]}; mean over the faces '
+    'that both runs have',
+    '',
+    f'| run | mean, {unit} | difference to the first | '
+    f'{100 * confidence:g} % interval | faces |',
+    '|---|---|---|---|---|',
+  ]
   for row in rows:
-    gap = ('' if row is rows[0] else f'{row["difference"]:+.3f}')
-    ends = ('' if row is rows[0] else f'{row["low"]:+.3f} to {row["high"]:+.3f}')
-    lines.append(f'| {row["run"]} | {row["mean"]:.3f} | {gap} | {ends} | '
-                 f'{row["num_faces"]} |')
+    gap = '' if row is rows[0] else f'{row["difference"]:+.3f}'
+    ends = '' if row is rows[0] else f'{row["low"]:+.3f} to {row["high"]:+.3f}'
+    lines.append(
+      f'| {row["run"]} | {row["mean"]:.3f} | {gap} | {ends} | {row["num_faces"]} |'
+    )
   return '\n'.join(lines) + '\n'
 
 
 if __name__ == '__main__':
-  program.start(main)
+  cli.start(main)

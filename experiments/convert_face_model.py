@@ -10,31 +10,45 @@
 from absl import flags
 import numpy as np
 
-from experiments import program
+from experiments.lib import cli
 from pifa_jax.face_models import basel, ict_facekit, load_landmark_ids, npz_format
 
 KINDS = {
-    '3ddfa': 'a folder with Model_Shape.mat and Model_Expression.mat',
-    'bfm2009': '01_MorphableModel.mat, with --expression_dir',
-    'face3d': "face3d's BFM.mat", 'bfm2017': 'the .h5, with --landmarks',
-    'ict': "ICT-FaceKit's folder FaceXModel"}
-flags.DEFINE_enum('kind', None, sorted(KINDS), 'What --src is: ' + '; '.join(
-    f'{kind}: {what}' for kind, what in KINDS.items()) + '.')
+  '3ddfa': 'a folder with Model_Shape.mat and Model_Expression.mat',
+  'bfm2009': '01_MorphableModel.mat, with --expression_dir',
+  'face3d': "face3d's BFM.mat",
+  'bfm2017': 'the .h5, with --landmarks',
+  'ict': "ICT-FaceKit's folder FaceXModel",
+}
+flags.DEFINE_enum(
+  'kind',
+  None,
+  sorted(KINDS),
+  'What --src is: '
+  + '; '.join(f'{kind}: {what}' for kind, what in KINDS.items())
+  + '.',
+)
 flags.DEFINE_string('src', None, 'The file or folder.')
-flags.DEFINE_string('expression_dir', None, 'bfm2009: folder with '
-                    'Model_Expression.mat and model_info.mat.')
-flags.DEFINE_string('landmarks', None, 'A file of 68 vertex ids, one a line, from '
-                    '0; default: those of the model.')
+flags.DEFINE_string(
+  'expression_dir',
+  None,
+  'bfm2009: folder with Model_Expression.mat and model_info.mat.',
+)
+flags.DEFINE_string(
+  'landmarks',
+  None,
+  'A file of 68 vertex ids, one a line, from 0; default: those of the model.',
+)
 flags.DEFINE_string('output', None, 'The .npz to write.')
 
 
-def main(run: program.Run) -> int:
+def main(run: cli.Run) -> int:
   """Converts; returns the exit code."""
   del run  # its record would be larger than its result
   f = flags.FLAGS
   for name in ('kind', 'src', 'output'):
     if not f[name].value:
-      raise program.UserError(f'--{name} is missing; see --help.')
+      raise cli.UserError(f'--{name} is missing; see --help.')
   ids, extras = None, {}
   if f.landmarks:
     ids = load_landmark_ids(f.landmarks, num_vertices=np.iinfo(np.int32).max)
@@ -42,9 +56,11 @@ def main(run: program.Run) -> int:
     model = basel.convert_3ddfa(f.src, landmarks=ids)
   elif f.kind == 'bfm2009':
     if not f.expression_dir:
-      raise program.UserError('--kind=bfm2009 has no expressions of its own: give '
-                              '--expression_dir, the folder of Model_Expression.mat '
-                              'and model_info.mat.')
+      raise cli.UserError(
+        '--kind=bfm2009 has no expressions of its own: give '
+        '--expression_dir, the folder of Model_Expression.mat '
+        'and model_info.mat.'
+      )
     model = basel.convert_bfm2009(f.src, f.expression_dir, landmarks=ids)
   elif f.kind == 'face3d':
     model = basel.convert_face3d(f.src, landmarks=ids)
@@ -54,17 +70,20 @@ def main(run: program.Run) -> int:
     model = ict_facekit.convert_ict(f.src)
     extras = npz_format.expression_unit_extras(ict_facekit.expression_units(f.src))
   else:
-    raise program.UserError('--kind=ict has its landmarks in vertex_indices.json; '
-                            'leave --landmarks out.')
+    raise cli.UserError(
+      '--kind=ict has its landmarks in vertex_indices.json; leave --landmarks out.'
+    )
   digest = npz_format.save_npz(f.output, model, units='mm', extras=extras)
   corners = model.mean_shape[model.landmark_schemes['ibug68'][[36, 45]]]
-  print(f'{f.output}: {model.num_vertices} vertices, {len(model.triangles)} '
-        f'triangles, {model.num_identity} + {model.num_expression} bases; outer eye '
-        f'corners {np.linalg.norm(corners[0] - corners[1]):.1f} mm apart, nose tip '
-        f'faces the viewer with {model.mean_normals[model.nose_tip, 2]:.3f}; content '
-        f'{digest[:16]}.\nUse it with --face_model={f.output}')
-  return program.EXIT_OK
+  print(
+    f'{f.output}: {model.num_vertices} vertices, {len(model.triangles)} '
+    f'triangles, {model.num_identity} + {model.num_expression} bases; outer eye '
+    f'corners {np.linalg.norm(corners[0] - corners[1]):.1f} mm apart, nose tip '
+    f'faces the viewer with {model.mean_normals[model.nose_tip, 2]:.3f}; content '
+    f'{digest[:16]}.\nUse it with --face_model={f.output}'
+  )
+  return cli.EXIT_OK
 
 
 if __name__ == '__main__':
-  program.start(main)
+  cli.start(main)

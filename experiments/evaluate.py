@@ -13,74 +13,102 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments import checkpoint_flags  # pylint: disable=unused-import
-from experiments import data_flags, evaluation, pictures, program, report, trained
-from pifa_jax import metrics, network, projection, protocols
-from pifa_jax.datasets import packed
+from experiments.lib import (
+  checkpoint_flags,  # noqa: F401 its flags
+  cli,
+  data_loading,
+  figures,
+  report,
+  restore,
+  scoring,
+)
+from pifa_jax.evaluation import metrics, protocols
+from pifa_jax.geometry import projection
+from pifa_jax.learning import network
 
-flags.DEFINE_enum('protocol', None, sorted(protocols.PROTOCOLS),
-                  'What is counted, and how: README, "Protocols". Default: that of '
-                  'the data set.')
-flags.DEFINE_string('split', 'test', 'Of the data set; 300W also has common and '
-                    'challenging.')
-flags.DEFINE_boolean('box_noise', False, 'Also measure the error with boxes that '
-                     'are off by up to 30 % of their size.')
+flags.DEFINE_enum(
+  'protocol',
+  None,
+  sorted(protocols.PROTOCOLS),
+  'What is counted, and how: README, "Protocols". Default: that of the data set.',
+)
+flags.DEFINE_string(
+  'split', 'test', 'Of the data set; 300W also has common and challenging.'
+)
+flags.DEFINE_boolean(
+  'box_noise',
+  False,
+  'Also measure the error with boxes that are off by up to 30 % of their size.',
+)
 
-_PROTOCOL_OF = {'aflw': 'aflw', 'afw': 'afw', 'w300': 'w300', '300wlp': 'aflw2000',
-                'aflw2000': 'aflw2000', 'folder': 'box', 'synthetic': 'box'}
-# Test sets whose photographs are in a training set.
+_PROTOCOL_OF = {
+  'aflw': 'aflw',
+  'afw': 'afw',
+  'w300': 'w300',
+  '300wlp': 'aflw2000',
+  'aflw2000': 'aflw2000',
+  'folder': 'box',
+  'synthetic': 'box',
+}
+# Test sets whose photos are in a training set.
 _CONTAINED = {'300wlp': ('w300', 'afw'), 'w300': ('afw',)}
 _NOISE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 # Boxes that are moved and grown by 30 % stay inside the crops.
 _NOISE_MARGIN = 2.0
 
 
-def main(run: program.Run) -> int:
+def main(run: cli.Run) -> int:
   """Evaluates; returns the exit code."""
   f = flags.FLAGS
-  trained_run = trained.open_run(f.checkpoint or f.workdir)
+  trained_run = restore.open_run(f.checkpoint or f.workdir)
   config = trained_run.config
   seen = [name for name in config.datasets if f.dataset in _CONTAINED.get(name, ())]
   if seen:
-    raise program.UserError(
-        f'This checkpoint was trained on {seen[0]}, which contains the '
-        f'photographs of {f.dataset}: a score would mean nothing. Evaluate on '
-        'another set, such as --dataset=aflw2000.')
-  for flag in ('appearance', 'people'):
+    raise cli.UserError(
+      f'This checkpoint was trained on {seen[0]}, which contains the '
+      f'photos of {f.dataset}: a score would mean nothing. Evaluate on '
+      'another set, such as --dataset=aflw2000.'
+    )
+  for flag in ('renderer', 'render_face_model'):
     if f[flag].using_default_value:
       f[flag].value = getattr(config, flag)
   name = f.protocol or _PROTOCOL_OF[f.dataset]
   protocol = protocols.PROTOCOLS[name]
-  model = trained.face_model(trained_run, f, _say)
+  model = restore.face_model(trained_run, f, _log)
   model, labels, predicted = _schemes(model, f, config, protocol)
   net = network.PifaNetwork(config.network, model.num_params)
   geometry = network.network_geometry(model, config.network)
   step, variables, checkpoint = trained_run.load(model, f.weights)
-  data = data_flags.open_test(model, labels, _say, split=f.split)
+  data = data_loading.open_test(model, labels, _log, split=f.split)
   # A flag file names the TRAINING run's folder: a result goes into it, beside
   # the run's own record.
-  workdir = run.make_folder(os.path.join(trained_run.folder, 'evaluation',
-                                         f'{data.name}-{f.split}-{name}'))
+  workdir = run.make_folder(
+    os.path.join(trained_run.folder, 'evaluation', f'{data.name}-{f.split}-{name}')
+  )
   run.open(workdir, seed=config.seed, checkpoint=checkpoint)
 
   landmark_model = projection.landmark_model(model, predicted)
-  evaluator = evaluation.Evaluator(
-      net, geometry, landmark_model, box_noise=data.box_noise)
-  out = evaluator.predict(variables, data.packed, np.arange(len(data.packed)))
-  errors = evaluation.image_errors(protocol, out,
-                                   hidden_is_placed=data.hidden_is_placed)
-  line = evaluation.statement(config, data, protocol, step, labels=predicted,
-                              checkpoint=checkpoint)
+  evaluator = scoring.Evaluator(net, geometry, landmark_model, box_noise=data.box_noise)
+  out = evaluator.predict(variables, data.crops, np.arange(len(data.crops)))
+  errors = scoring.image_errors(protocol, out, hidden_is_placed=data.hidden_is_placed)
+  line = scoring.statement(
+    config, data, protocol, step, labels=predicted, checkpoint=checkpoint
+  )
   result = _result(out, errors, protocol, data, line)
-  result.update(protocol=name, dataset=f.dataset, split=f.split,
-                checkpoint=checkpoint, config=config.hash(),
-                data=data.packed.content_hash)
+  result.update(
+    protocol=name,
+    dataset=f.dataset,
+    split=f.split,
+    checkpoint=checkpoint,
+    config=config.hash(),
+    data=data.crops.content_hash,
+  )
   if f.box_noise:
     result['box_noise'] = _box_noise(evaluator, variables, protocol, model, labels)
   print(report.text(result, protocol))
   _write(workdir, result, protocol, out, errors, data)
-  print(f'Wrote eval.json, per_image.csv, report.html and pictures to {workdir}.')
-  return program.EXIT_OK
+  print(f'Wrote eval.json, per_image.csv, report.html and images to {workdir}.')
+  return cli.EXIT_OK
 
 
 def _schemes(model, f, config, protocol):
@@ -93,12 +121,13 @@ def _schemes(model, f, config, protocol):
   else:
     if f['landmark_scheme'].using_default_value and f.dataset == config.dataset:
       f.landmark_scheme = config.landmark_scheme
-    model, labels = data_flags.scheme_of(model, f, f.split, _say)
+    model, labels = data_loading.scheme_of(model, f, f.split, _log)
   predicted = labels if protocol.points == 'scheme' else 'ibug68'
   if predicted is None or predicted not in model.landmark_schemes:
-    raise program.UserError(
-        f'Protocol "{protocol.title}" cannot be measured on --dataset={f.dataset} '
-        'with this face model; choose another --protocol.')
+    raise cli.UserError(
+      f'Protocol "{protocol.title}" cannot be measured on --dataset={f.dataset} '
+      'with this face model; choose another --protocol.'
+    )
   return model, labels, predicted
 
 
@@ -106,89 +135,118 @@ def _result(out, errors, protocol, data, line):
   """All numbers of eval.json, in percent, pixels or degrees."""
   factor = 1.0 if protocol.in_pixels else 100.0
   final = errors[-1]
-  yaw = data.packed.poses[:, 1]
+  yaw = data.crops.poses[:, 1]
   summary = protocols.summarize(protocol, final, yaw)
   blocks = [protocols.summarize(protocol, block, yaw) for block in errors]
   failures = {}
   if not protocol.in_pixels:
     failures[str(out['target'].shape[1])] = 100 * summary['failure_rate']
     if out['target'].shape[1] == 68:
-      inner = evaluation.image_errors(
-          protocol, out, hidden_is_placed=data.hidden_is_placed, first=17)[-1]
+      inner = scoring.image_errors(
+        protocol, out, hidden_is_placed=data.hidden_is_placed, first=17
+      )[-1]
       failures['51'] = 100 * metrics.failure_rate(inner[~np.isnan(inner)])
   seen = None
-  if data.hidden_is_labelled and not out['target_visible'].all() and (
-      out['visible'].shape == out['target_visible'].shape):
+  if (
+    data.hidden_is_labelled
+    and not out['target_visible'].all()
+    and (out['visible'].shape == out['target_visible'].shape)
+  ):
     seen = metrics.visibility_scores(out['visible'], out['target_visible'])
   return {
-      'statement': line, 'kind': data.kind, 'title': data.title,
-      'unit': 'pixels' if protocol.in_pixels else 'percent',
-      'num_faces': summary['num_images'], 'num_rejected': data.num_rejected,
-      'num_without_labels': summary['num_without_labels'],
-      'initial_nme': factor * blocks[0]['headline'],
-      'nme': [factor * block['headline'] for block in blocks[1:]],
-      'mean': factor * summary['mean'],
-      'yaw_bins': (None if summary['yaw_bins'] is None else
-                   {k: factor * v for k, v in summary['yaw_bins'].items()}),
-      'failure_rate_above_8_percent': failures,
-      'auc': {'limit': factor * protocol.auc_limit, 'value': 100 * summary['auc']},
-      'visibility': seen,
-      'pose_mae_degrees': protocols.pose_errors(
-          packed.pose_degrees(out['params']), data.packed.poses),
+    'statement': line,
+    'kind': data.kind,
+    'title': data.title,
+    'unit': 'pixels' if protocol.in_pixels else 'percent',
+    'num_faces': summary['num_images'],
+    'num_rejected': data.num_rejected,
+    'num_without_labels': summary['num_without_labels'],
+    'initial_nme': factor * blocks[0]['headline'],
+    'nme': [factor * block['headline'] for block in blocks[1:]],
+    'mean': factor * summary['mean'],
+    'yaw_bins': (
+      None
+      if summary['yaw_bins'] is None
+      else {k: factor * v for k, v in summary['yaw_bins'].items()}
+    ),
+    'failure_rate_above_8_percent': failures,
+    'auc': {'limit': factor * protocol.auc_limit, 'value': 100 * summary['auc']},
+    'visibility': seen,
+    'pose_mae_degrees': protocols.pose_errors(
+      projection.pose_degrees(out['params']), data.crops.poses
+    ),
   }
 
 
 def _box_noise(evaluator, variables, protocol, model, labels):
   """Error after the last block, by strength of box noise."""
   f = flags.FLAGS
-  data = data_flags.open_test(model, labels, _say, split=f.split,
-                              margin=_NOISE_MARGIN)
+  data = data_loading.open_test(
+    model, labels, _log, split=f.split, margin=_NOISE_MARGIN
+  )
   found = {}
   for noise in _NOISE:
     out = evaluator.with_box_noise(noise).predict(
-        variables, data.packed, np.arange(len(data.packed)), only_errors=True)
+      variables, data.crops, np.arange(len(data.crops)), only_errors=True
+    )
     summary = protocols.summarize(
-        protocol, evaluation.image_errors(
-            protocol, out, hidden_is_placed=data.hidden_is_placed)[-1],
-        data.packed.poses[:, 1])
+      protocol,
+      scoring.image_errors(protocol, out, hidden_is_placed=data.hidden_is_placed)[-1],
+      data.crops.poses[:, 1],
+    )
     found[f'{100 * noise:.0f}'] = summary['headline'] * (
-        1 if protocol.in_pixels else 100)
+      1 if protocol.in_pixels else 100
+    )
   return found
 
 
 def _write(workdir, result, protocol, out, errors, data):
   factor = 1.0 if protocol.in_pixels else 100.0
   with open(os.path.join(workdir, 'eval.json'), 'w') as file:
-    json.dump(program.json_value(result), file, indent=2)
+    json.dump(cli.json_value(result), file, indent=2)
     file.write('\n')
   with open(os.path.join(workdir, 'per_image.csv'), 'w', newline='') as file:
     writer = csv.writer(file)
-    writer.writerow(['name', 'yaw_degrees', f'start_{result["unit"]}']
-                    + [f'block{i}_{result["unit"]}' for i in range(1, len(errors))])
-    for i, name in enumerate(data.packed.names):
-      writer.writerow([name, f'{data.packed.poses[i, 1]:.2f}']
-                      + [f'{factor * x:.4f}' for x in errors[:, i]])
+    writer.writerow(
+      ['name', 'yaw_degrees', f'start_{result["unit"]}']
+      + [f'block{i}_{result["unit"]}' for i in range(1, len(errors))]
+    )
+    for i, name in enumerate(data.crops.names):
+      writer.writerow(
+        [name, f'{data.crops.poses[i, 1]:.2f}']
+        + [f'{factor * x:.4f}' for x in errors[:, i]]
+      )
   final = factor * np.where(np.isnan(errors[-1]), -1, errors[-1])
-  evaluation.save_faces(os.path.join(workdir, 'faces.png'), out, final, count=24)
+  scoring.save_faces(os.path.join(workdir, 'faces.png'), out, final, count=24)
   worst = np.argsort(-final)[:24]
-  pictures.sheet(evaluation.face_tiles(out, final, worst), 6).save(
-      os.path.join(workdir, 'worst.png'))
+  figures.sheet(scoring.face_tiles(out, final, worst), 6).save(
+    os.path.join(workdir, 'worst.png')
+  )
   counted = errors[:, ~np.isnan(errors[-1])] * factor
-  if not pictures.cumulative(counted, factor * protocol.auc_limit, result['unit'],
-                             os.path.join(workdir, 'ced.png')):
-    _say('matplotlib is not installed: no ced.png.')
+  if not figures.cumulative(
+    counted,
+    factor * protocol.auc_limit,
+    result['unit'],
+    os.path.join(workdir, 'ced.png'),
+  ):
+    _log('matplotlib is not installed: no ced.png.')
   if result.get('box_noise'):
-    pictures.line(result['box_noise'], 'box noise, % of its size',
-                  f'error, {result["unit"]}', os.path.join(workdir, 'box_noise.png'))
-  page = report.page(result, protocol, workdir,
-                     [(data.packed.names[i], final[i]) for i in worst])
+    figures.line(
+      result['box_noise'],
+      'box noise, % of its size',
+      f'error, {result["unit"]}',
+      os.path.join(workdir, 'box_noise.png'),
+    )
+  page = report.page(
+    result, protocol, workdir, [(data.crops.names[i], final[i]) for i in worst]
+  )
   with open(os.path.join(workdir, 'report.html'), 'w', encoding='utf-8') as file:
     file.write(page)
 
 
-def _say(text):
+def _log(text):
   print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':
-  program.start(main)
+  cli.start(main)

@@ -12,37 +12,50 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments import checkpoint_flags  # pylint: disable=unused-import
-from experiments import program, trained
-from pifa_jax.weights import save_weights
+from experiments.lib import (
+  checkpoint_flags,  # noqa: F401 its flags
+  cli,
+  restore,
+)
+from pifa_jax.learning.weights import save_weights
 
 flags.DEFINE_string('output', None, 'The .npz to write.')
-flags.DEFINE_enum('kernel_dtype', 'float16', ['float16', 'float32'],
-                  'Of the kernels, nearly all of the file.')
+flags.DEFINE_enum(
+  'kernel_dtype',
+  'float16',
+  ['float16', 'float32'],
+  'Of the kernels, nearly all of the file.',
+)
 flags.DEFINE_string('note', '', 'A sentence for the card in the file.')
 
 
-def main(run: program.Run) -> int:
+def main(run: cli.Run) -> int:
   """Writes the file; returns the exit code."""
   del run  # its record is in the file
   f = flags.FLAGS
   if not f.output:
-    raise program.UserError('Say where to: --output=weights.npz.')
-  trained_run = trained.open_run(f.checkpoint)
-  model = trained.face_model(trained_run, f, _say)
+    raise cli.UserError('Say where to: --output=weights.npz.')
+  trained_run = restore.open_run(f.checkpoint)
+  model = restore.face_model(trained_run, f, _log)
   step, variables, checkpoint = trained_run.load(model, f.weights)
-  card = {'config': trained_run.config.to_json(), 'checkpoint': checkpoint,
-          'step': int(step), 'note': f.note}
+  card = {
+    'config': trained_run.config.to_json(),
+    'checkpoint': checkpoint,
+    'step': int(step),
+    'note': f.note,
+  }
   digest = save_weights(f.output, variables, card, dtype=np.dtype(f.kernel_dtype))
   size = os.path.getsize(f.output) / 1e6
-  print(f'{f.output}: step {step} of {f.checkpoint}, {size:.1f} MB, content '
-        f'{digest[:16]}.\nUse it with --checkpoint={f.output}')
-  return program.EXIT_OK
+  print(
+    f'{f.output}: step {step} of {f.checkpoint}, {size:.1f} MB, content '
+    f'{digest[:16]}.\nUse it with --checkpoint={f.output}'
+  )
+  return cli.EXIT_OK
 
 
-def _say(text):
+def _log(text):
   print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':
-  program.start(main)
+  cli.start(main)

@@ -4,7 +4,7 @@
       --known=1:18,2:20,7:37,10:40,11:43,14:46,15:31,16:32,19:36,20:49,22:55
 
 --known pairs a point of the data set with its number among iBUG's 68, both from 1.
-Writes vertex_ids.txt, which --landmark_scheme takes, and a numbered picture.
+Writes vertex_ids.txt, which --landmark_scheme takes, and a numbered image.
 """
 
 import os
@@ -13,29 +13,36 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments import data_flags, face_model_picture, program
-from pifa_jax import face_models, fitting, landmark_search
+from experiments.build_face_model import model_images
+from experiments.lib import cli, data_loading
+from pifa_jax import face_models
 from pifa_jax.datasets import registry
+from pifa_jax.geometry import fitting, landmark_search
 
-flags.DEFINE_list('known', None, 'Pairs "point:iBUG number", both from 1; six at '
-                  'least.')
-flags.DEFINE_integer('max_faces', 1000, 'Spread evenly over the training set.',
-                     lower_bound=10)
-flags.DEFINE_integer('rounds', 3, 'Fits: the first to the known points, the others '
-                     'to all.', lower_bound=1)
+flags.DEFINE_list(
+  'known', None, 'Pairs "point:iBUG number", both from 1; six at least.'
+)
+flags.DEFINE_integer(
+  'max_faces', 1000, 'Spread evenly over the training set.', lower_bound=10
+)
+flags.DEFINE_integer(
+  'rounds', 3, 'Fits: the first to the known points, the others to all.', lower_bound=1
+)
 
 
-def main(run: program.Run) -> int:
+def main(run: cli.Run) -> int:
   """Searches; returns the exit code."""
   f = flags.FLAGS
   if f.dataset == 'synthetic':
-    raise program.UserError('The landmarks of --dataset=synthetic are known; name '
-                            'the data set whose are not.')
-  samples = data_flags.read(f, registry.DATASETS[f.dataset].splits[0]).samples
+    raise cli.UserError(
+      'The landmarks of --dataset=synthetic are known; name the data set whose are not.'
+    )
+  samples = data_loading.read(f, registry.DATASETS[f.dataset].splits[0]).samples
   if not len(samples):
-    raise program.UserError(f'{f.data_dir} holds no face that can be used.')
-  chosen = np.unique(np.linspace(0, len(samples) - 1,
-                                 min(f.max_faces, len(samples))).astype(int))
+    raise cli.UserError(f'{f.data_dir} holds no face that can be used.')
+  chosen = np.unique(
+    np.linspace(0, len(samples) - 1, min(f.max_faces, len(samples))).astype(int)
+  )
   some = [samples[i] for i in chosen]
   points = np.stack([s.landmarks for s in some])
   visible = np.stack([s.visible for s in some])
@@ -47,53 +54,67 @@ def main(run: program.Run) -> int:
   columns = np.array(sorted(known))
   ids = np.full(points.shape[1], -1)
   ids[columns] = np.asarray(model.landmark_schemes['ibug68'])[
-      [known[column] for column in columns]]
+    [known[column] for column in columns]
+  ]
   fixed = ids >= 0
   errors = np.zeros(len(ids))
   for number in range(f.rounds):
     used = np.where(ids >= 0)[0]
     scheme = model.replace(landmark_schemes={'so far': ids[used]})
-    params, residuals = fitting.fit_faces(scheme, points[:, used], visible[:, used],
-                                          scheme='so far')
+    params, residuals = fitting.fit_faces(
+      scheme, points[:, used], visible[:, used], scheme='so far'
+    )
     good = np.isfinite(residuals)
     if not good.any():
-      raise program.UserError('No face fits the known points; are the pairs of '
-                              '--known right?')
+      raise cli.UserError(
+        'No face fits the known points; are the pairs of --known right?'
+      )
     found, errors = landmark_search.find_vertices(
-        model, params[good], points[good], visible[good])
+      model, params[good], points[good], visible[good]
+    )
     ids = np.where(fixed, ids, found)
-    print(f'fit {number + 1}: mean residual of {len(used)} points '
-          f'{100 * residuals[good].mean():.2f} % of the face', file=sys.stderr)
+    print(
+      f'fit {number + 1}: mean residual of {len(used)} points '
+      f'{100 * residuals[good].mean():.2f} % of the face',
+      file=sys.stderr,
+    )
   for column, (vertex, error) in enumerate(zip(ids, errors)):
-    what = (f'iBUG {known[column] + 1}, given' if fixed[column] else 'found')
-    print(f'point {column + 1:3d}: vertex {vertex:6d}  '
-          f'error {100 * error:.2f} % of the face  ({what})')
+    what = f'iBUG {known[column] + 1}, given' if fixed[column] else 'found'
+    print(
+      f'point {column + 1:3d}: vertex {vertex:6d}  '
+      f'error {100 * error:.2f} % of the face  ({what})'
+    )
   path = os.path.join(workdir, 'vertex_ids.txt')
   with open(path, 'w') as file:
-    file.write(f'# {len(ids)} landmarks on the face model {f.face_model}, found from '
-               f'{len(some)} faces\n')
+    file.write(
+      f'# {len(ids)} landmarks on the face model {f.face_model}, found from '
+      f'{len(some)} faces\n'
+    )
     file.writelines(f'{vertex}\n' for vertex in ids)
-  face_model_picture.save_numbered(
-      model, ids, os.path.join(workdir, 'vertex_ids.png'))
+  model_images.save_numbered(model, ids, os.path.join(workdir, 'vertex_ids.png'))
   print(f'Wrote {path} and vertex_ids.png; use it with --landmark_scheme={path}')
-  return program.EXIT_OK
+  return cli.EXIT_OK
 
 
 def _known(pairs, count):
   """{point from 0: iBUG number from 0}."""
   try:
-    known = {int(a) - 1: int(b) - 1 for a, b in
-             (pair.split(':') for pair in pairs or [])}
+    known = {
+      int(a) - 1: int(b) - 1 for a, b in (pair.split(':') for pair in pairs or [])
+    }
   except ValueError as error:
-    raise program.UserError(f'--known={",".join(pairs)} is not a list of pairs such '
-                            'as 1:18,2:20.') from error
-  if len(known) < 6 or not all(0 <= a < count and 0 <= b < 68
-                               for a, b in known.items()):
-    raise program.UserError(
-        f'--known needs six pairs at least, of a point from 1 to {count} and an iBUG '
-        'number from 1 to 68.')
+    raise cli.UserError(
+      f'--known={",".join(pairs)} is not a list of pairs such as 1:18,2:20.'
+    ) from error
+  if len(known) < 6 or not all(
+    0 <= a < count and 0 <= b < 68 for a, b in known.items()
+  ):
+    raise cli.UserError(
+      f'--known needs six pairs at least, of a point from 1 to {count} and an iBUG '
+      'number from 1 to 68.'
+    )
   return known
 
 
 if __name__ == '__main__':
-  program.start(main)
+  cli.start(main)

@@ -17,33 +17,45 @@ import zipfile
 
 from absl import flags
 
-from experiments import data_flags, program
+from experiments.lib import cli, data_loading
 from pifa_jax import face_models
 from pifa_jax.datasets import registry
 from pifa_jax.datasets.samples import Reject, decode_image
 
 flags.DEFINE_string('src', None, 'Folder of the data set; the same as --data_dir.')
-flags.DEFINE_boolean('verify', False, 'Only check: counts against the published '
-                     'ones, labels, every picture decoded, hashes; pack nothing.')
+flags.DEFINE_boolean(
+  'verify',
+  False,
+  'Only check: counts against the published '
+  'ones, labels, every image decoded, hashes; pack nothing.',
+)
 
 # Archives whose hash is known, by what TFDS recorded of them.
-_ARCHIVES = {'300wlp': ('300W-LP.zip', '250c366c417ad48f72522b629ff83dbb2b2a57945803'
-                        'ad4a530a696bb6b13ee7')}
+_ARCHIVES = {
+  '300wlp': (
+    '300W-LP.zip',
+    '250c366c417ad48f72522b629ff83dbb2b2a57945803ad4a530a696bb6b13ee7',
+  )
+}
 
 
-def main(run: program.Run) -> int:
+def main(run: cli.Run) -> int:
   """Checks and packs; returns the exit code."""
   f = flags.FLAGS
   f.data_dir = f.src or f.data_dir
   if f.dataset == 'synthetic':
-    raise program.UserError('--dataset=synthetic needs no preparation; name one of '
-                            f'{", ".join(registry.DATASETS)}.')
+    raise cli.UserError(
+      '--dataset=synthetic needs no preparation; name one of '
+      f'{", ".join(registry.DATASETS)}.'
+    )
   data = registry.DATASETS[f.dataset]
   if f.data_dir and os.path.isfile(os.path.expanduser(f.data_dir)):
-    raise program.UserError(_archive(pathlib.Path(f.data_dir).expanduser(),
-                                     f.dataset))
-  found = {split: registry.read(f.dataset, f.data_dir, split)
-           for split in data.splits if split in ('train', 'test')}
+    raise cli.UserError(_archive(pathlib.Path(f.data_dir).expanduser(), f.dataset))
+  found = {
+    split: registry.read(f.dataset, f.data_dir, split)
+    for split in data.splits
+    if split in ('train', 'test')
+  }
   workdir = run.make_folder(f.workdir or f'runs/prepare_{f.dataset}')
   run.open(workdir)
   problems, rejects, facts = [], [], {}
@@ -57,23 +69,30 @@ def main(run: program.Run) -> int:
     if f.verify:
       bad += _undecodable(samples.samples)
     rejects += [(split, r.name, r.reason) for r in bad]
-    facts[split] = {'num_faces': total, 'num_rejected': len(bad),
-                    'published': list(data.counts.get(split, ())),
-                    'sha256_of_files': _hash(data.files(f.data_dir, split))}
-    print(f'{data.title}, {split}: {total} faces, {len(bad)} rejected, files '
-          f'{facts[split]["sha256_of_files"][:16]}.')
+    facts[split] = {
+      'num_faces': total,
+      'num_rejected': len(bad),
+      'published': list(data.counts.get(split, ())),
+      'sha256_of_files': _hash(data.files(f.data_dir, split)),
+    }
+    print(
+      f'{data.title}, {split}: {total} faces, {len(bad)} rejected, files '
+      f'{facts[split]["sha256_of_files"][:16]}.'
+    )
   if not f.verify:
     for split in found:
       result = _pack(f, split)
-      facts[split]['packed'] = result.content_hash
-      facts[split]['num_packed'] = len(result)
+      facts[split]['crops'] = result.content_hash
+      facts[split]['num_cropped'] = len(result)
       # Those of the reader are among them.
       rejects = [row for row in rejects if row[0] != split] + [
-          (split, r.name, r.reason) for r in result.rejects]
+        (split, r.name, r.reason) for r in result.rejects
+      ]
       facts[split]['num_rejected'] = len(result.rejects)
   with open(os.path.join(workdir, 'dataset.json'), 'w') as file:
-    json.dump({'dataset': f.dataset, 'source': data.source, 'splits': facts}, file,
-              indent=2)
+    json.dump(
+      {'dataset': f.dataset, 'source': data.source, 'splits': facts}, file, indent=2
+    )
     file.write('\n')
   with open(os.path.join(workdir, 'rejects.csv'), 'w', newline='') as file:
     csv.writer(file).writerows([('split', 'name', 'reason'), *rejects])
@@ -82,16 +101,16 @@ def main(run: program.Run) -> int:
   for problem in problems:
     print(f'Note: {problem}', file=sys.stderr)
   print(f'Wrote dataset.json and rejects.csv to {workdir}.')
-  return program.EXIT_SOME_FAILED if rejects or problems else program.EXIT_OK
+  return cli.EXIT_SOME_FAILED if rejects or problems else cli.EXIT_OK
 
 
 def _pack(f, split):
-  say = lambda text: print(text, file=sys.stderr)
+  log = lambda text: print(text, file=sys.stderr)
   model = face_models.load_face_model(f.face_model)
   scheme = None
   if f.dataset != 'afw':  # whose six points are not vertices
-    model, scheme = data_flags.scheme_of(model, f, split, say)
-  return data_flags.open_real(model, scheme, split, say)
+    model, scheme = data_loading.scheme_of(model, f, split, log)
+  return data_loading.open_real(model, scheme, split, log)
 
 
 def _undecodable(samples):
@@ -120,19 +139,23 @@ def _archive(path, dataset):
   with open(path, 'rb') as file:
     head = file.read(200).lstrip().lower()
   if head.startswith((b'<!doctype', b'<html')):
-    return (f'{path} is a web page saved under an archive\'s name; get the archive '
-            'again, with a browser.')
+    return (
+      f"{path} is a web page saved under an archive's name; get the archive "
+      'again, with a browser.'
+    )
   name, wanted = _ARCHIVES.get(dataset, ('', ''))
   if name == path.name:
     with open(path, 'rb') as file:
       got = hashlib.file_digest(file, 'sha256').hexdigest()
     if got != wanted:
-      return (f'{path} has the SHA-256 {got[:16]}..., the published archive '
-              f'{wanted[:16]}...; get it again.')
+      return (
+        f'{path} has the SHA-256 {got[:16]}..., the published archive '
+        f'{wanted[:16]}...; get it again.'
+      )
   if head.startswith(b'pk') and not zipfile.is_zipfile(path):
     return f'{path} is only a part of a zip archive; get it again.'
   return f'{path} is an archive; unpack it and give the folder: --src=FOLDER.'
 
 
 if __name__ == '__main__':
-  program.start(main)
+  cli.start(main)

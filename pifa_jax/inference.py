@@ -1,4 +1,4 @@
-"""Photographs and boxes in; landmarks, visibility, pose and P in image pixels out."""
+"""Photos and boxes in; landmarks, visibility, pose and P in image pixels out."""
 
 import dataclasses
 from typing import Any, Sequence
@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax import boxes as box_lib
-from pifa_jax import mirror as mirror_lib
-from pifa_jax import morphable_model, network, projection
-from pifa_jax.datasets import packed
-from pifa_jax.types import Array, FaceParams, MorphableModel
-from pifa_jax.types import unflatten_params
+from pifa_jax.geometry import boxes as box_lib
+from pifa_jax.geometry import cropping, morphable_model, projection
+from pifa_jax.geometry import mirror as mirror_lib
+from pifa_jax.learning import network
+from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
 
 _BATCH = 32  # faces a call at most; fewer are padded to a power of two
 # Nothing is gained by turning heads that are as upright as most in training.
@@ -21,16 +20,16 @@ _UPRIGHT = np.deg2rad(15.0)
 
 @dataclasses.dataclass(frozen=True)
 class AlignedFaces:
-  """The faces of one photograph, in the order of the boxes.
+  """The faces of one photo, in the order of the boxes.
 
   Attributes:
     boxes: (n, 4) the boxes that were looked into, outer edges, before they were turned.
     angles: (n,) by which they were turned about their centres, radians, clockwise as
-      one sees the photograph.
-    landmarks: scheme -> (n, N, 2) pixels of the photograph (Eq. 3).
+      one sees the photo.
+    landmarks: scheme -> (n, N, 2) pixels of the photo (Eq. 3).
     frontability: scheme -> (n, N) g of Eq. (8): 1 faces the camera, 0 away from it.
     visible: scheme -> (n, N) bool: g > 0 (Sec. 3.3).
-    params: P with a leading n, pixels of the photograph.
+    params: P with a leading n, pixels of the photo.
     pose: 'yaw', 'pitch', 'roll' (n,) radians, 'rotation' (n, 3, 3), 'scale' (n,),
       'translation' (n, 2), as of `projection.pose_from_camera`.
   """
@@ -48,11 +47,18 @@ class AlignedFaces:
 
 
 class Aligner:
-  """Fits faces in photographs with one network; compiles a few sizes of batches."""
+  """Fits faces in photos with one network; compiles a few sizes of batches."""
 
-  def __init__(self, model: MorphableModel, config: network.NetworkConfig, *,
-               schemes: Sequence[str] = ('ibug68',), mirror: bool = False,
-               zoom: float = 1.0, upright: bool = False):
+  def __init__(
+    self,
+    model: MorphableModel,
+    config: network.NetworkConfig,
+    *,
+    schemes: Sequence[str] = ('ibug68',),
+    mirror: bool = False,
+    box_scale: float = 1.0,
+    upright: bool = False,
+  ):
     """Prepares a network's geometry.
 
     Args:
@@ -71,17 +77,22 @@ class Aligner:
       ValueError: if the model lacks a scheme, or is not symmetric and `mirror` is
         wanted, or `zoom` is not above 0.
     """
-    if not zoom > 0:
-      raise ValueError(f'Aligner: zoom={zoom}; it must be above 0, 1 = the box of the '
-                       'landmarks.')
+    if not box_scale > 0:
+      raise ValueError(
+        f'Aligner: box_scale={box_scale}; it must be above 0, 1 = the box of the '
+        'landmarks.'
+      )
     signs = mirror_lib.coefficient_signs(model) if mirror else None
     if mirror and signs is None:
-      raise ValueError('Aligner: the face model has no symmetry, or bases without one; '
-                       'use mirror=False.')
-    self._size, self._zoom, self._upright = config.crop_size, zoom, upright
+      raise ValueError(
+        'Aligner: the face model has no symmetry, or bases without one; '
+        'use mirror=False.'
+      )
+    self._size, self._zoom, self._upright = config.crop_size, box_scale, upright
     self._geometry = network.network_geometry(model, config)
-    self._parts = {name: projection.landmark_model(model, name)
-                   for name in ('ibug68', *schemes)}
+    self._parts = {
+      name: projection.landmark_model(model, name) for name in ('ibug68', *schemes)
+    }
     self._schemes = tuple(schemes)
     net = network.PifaNetwork(config, model.num_params)
 
@@ -90,25 +101,30 @@ class Aligner:
       if mirror:
         image = jnp.concatenate([image, image[:, :, ::-1]])
       faces = jax.vmap(lambda vector: unflatten_params(vector, model.num_identity))(
-          net.apply(variables, image, geometry)['params'][-1])
+        net.apply(variables, image, geometry)['params'][-1]
+      )
       if mirror:
         faces = jax.vmap(mirror_lib.mean_with_mirror, in_axes=(0, 0, None, None))(
-            *(jax.tree.map(lambda x, i=i: jnp.split(x, 2)[i], faces) for i in (0, 1)),
-            signs, config.crop_size)
-      return jax.vmap(lambda face, box, angle: _describe(
-          face, box, angle, config.crop_size, parts))(faces, boxes, angles)
+          *(jax.tree.map(lambda x, i=i: jnp.split(x, 2)[i], faces) for i in (0, 1)),
+          signs,
+          config.crop_size,
+        )
+      return jax.vmap(
+        lambda face, box, angle: _describe(face, box, angle, config.crop_size, parts)
+      )(faces, boxes, angles)
 
     self._fit = jax.jit(fit)
 
-  def align(self, variables: dict[str, Any], image: np.ndarray, boxes: Array, *,
-            passes: int = 1) -> AlignedFaces:
+  def align(
+    self, variables: dict[str, Any], image: np.ndarray, boxes: Array, *, passes: int = 1
+  ) -> AlignedFaces:
     """Fits the face in every box.
 
     Args:
       variables: {'params', 'batch_stats'} of the network.
       image: (H, W, 3) uint8 RGB.
       boxes: (n, 4) x, y, width, height of the outer edges, 0-based pixels; they may
-        reach beyond the photograph, which is grey there.
+        reach beyond the photo, which is grey there.
       passes: 2 = fit again in a box about the 68 landmarks that the first pass found,
         `zoom` times as large as theirs, and upright if that is wanted.
 
@@ -121,81 +137,103 @@ class Aligner:
     image, boxes = np.asarray(image), np.asarray(boxes, np.float64)
     boxes = boxes.reshape(-1, 4) if not boxes.size else boxes
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-      raise ValueError(f'align(): the photograph has shape {image.shape} and type '
-                       f'{image.dtype}; wanted (H, W, 3) uint8 RGB.')
+      raise ValueError(
+        f'align(): the photo has shape {image.shape} and type '
+        f'{image.dtype}; wanted (H, W, 3) uint8 RGB.'
+      )
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-      raise ValueError(f'align(): boxes have shape {boxes.shape}; wanted (n, 4), x, '
-                       'y, width, height.')
-    bad = np.where(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] <= 0).any(axis=1)
-                   )[0]
+      raise ValueError(
+        f'align(): boxes have shape {boxes.shape}; wanted (n, 4), x, y, width, height.'
+      )
+    bad = np.where(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] <= 0).any(axis=1))[0]
     if len(bad):
-      raise ValueError(f'align(): box {bad[0]} is {boxes[bad[0]].tolist()}; width and '
-                       'height must be above 0.')
+      raise ValueError(
+        f'align(): box {bad[0]} is {boxes[bad[0]].tolist()}; width and '
+        'height must be above 0.'
+      )
     if passes < 1:
       raise ValueError(f'align(): passes={passes}; use 1 or more.')
     angles = np.zeros(len(boxes), np.float32)
     found = self._one_pass(variables, image, boxes, angles)
     for _ in range(passes - 1):
       if self._upright:
-        angles = _turns(found['params'].camera)
+        angles = _roll_angles(found['params'].camera)
       boxes = _boxes_of(found['landmarks']['ibug68'], angles, self._zoom)
       found = self._one_pass(variables, image, boxes, angles)
     return AlignedFaces(
-        boxes=boxes, angles=angles, params=found['params'], pose=found['pose'],
-        **{what: {name: found[what][name] for name in self._schemes}
-           for what in ('landmarks', 'frontability', 'visible')})
+      boxes=boxes,
+      angles=angles,
+      params=found['params'],
+      pose=found['pose'],
+      **{
+        what: {name: found[what][name] for name in self._schemes}
+        for what in ('landmarks', 'frontability', 'visible')
+      },
+    )
 
   def _one_pass(self, variables, image, boxes, angles):
-    squares = np.array([box_lib.square_box(b) for b in boxes.astype(np.float32)],
-                       np.float32).reshape(-1, 4)
+    squares = np.array(
+      [box_lib.square_box(b) for b in boxes.astype(np.float32)], np.float32
+    ).reshape(-1, 4)
     parts = []
     # One call even without a box: its results say the shapes.
     for start in range(0, max(len(squares), 1), _BATCH):
-      some = squares[start:start + _BATCH]
+      some = squares[start : start + _BATCH]
       size = 1 << max(len(some) - 1, 0).bit_length()
-      padded = np.concatenate([some, np.tile(np.float32([[0, 0, 1, 1]]),
-                                             (size - len(some), 1))])
-      turns = np.zeros(size, np.float32)
-      turns[:len(some)] = angles[start:start + _BATCH]
-      crops = np.stack([
-          packed.cut_turned(image, box, self._size, turn) if turn else
-          packed.cut(image, box, self._size) for box, turn in zip(padded, turns)])
-      out = jax.device_get(self._fit(variables, crops, padded, turns, self._geometry,
-                                     self._parts))
-      parts.append(jax.tree.map(lambda a: a[:len(some)], out))  # pylint: disable=cell-var-from-loop
+      padded = np.concatenate(
+        [some, np.tile(np.float32([[0, 0, 1, 1]]), (size - len(some), 1))]
+      )
+      padded_angles = np.zeros(size, np.float32)
+      padded_angles[: len(some)] = angles[start : start + _BATCH]
+      crops = np.stack(
+        [
+          cropping.crop_rotated(image, box, self._size, angle)
+          if angle
+          else cropping.crop(image, box, self._size)
+          for box, angle in zip(padded, padded_angles)
+        ]
+      )
+      out = jax.device_get(
+        self._fit(variables, crops, padded, padded_angles, self._geometry, self._parts)
+      )
+      parts.append(jax.tree.map(lambda a: a[: len(some)], out))  # pylint: disable=cell-var-from-loop
     return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
 
 def _describe(face, box, angle, crop_size, parts):
   """What is reported of one face, from its P in pixels of the turned box's crop."""
-  face = box_lib.turn_params(box_lib.uncrop_params(face, box, crop_size),
-                             box[:2] + box[2:] / 2, angle)
-  front = {name: projection.frontability(face.camera, part.mean_normals)
-           for name, part in parts.items()}
+  face = box_lib.rotate_params(
+    box_lib.uncrop_params(face, box, crop_size), box[:2] + box[2:] / 2, angle
+  )
+  front = {
+    name: projection.frontability(face.camera, part.mean_normals)
+    for name, part in parts.items()
+  }
   return {
-      'params': face,
-      'landmarks': {name: projection.project(
-          face.camera, morphable_model.shape(part, face))
-                    for name, part in parts.items()},
-      'frontability': front,
-      'visible': {name: g > 0 for name, g in front.items()},
-      'pose': projection.pose_from_camera(face.camera),
+    'params': face,
+    'landmarks': {
+      name: projection.project(face.camera, morphable_model.shape(part, face))
+      for name, part in parts.items()
+    },
+    'frontability': front,
+    'visible': {name: projection.is_visible(g) for name, g in front.items()},
+    'pose': projection.pose_from_camera(face.camera),
   }
 
 
-def _turns(cameras):
-  """(n,) angles from the photograph's up to that of the heads, clockwise; 0 if small."""
+def _roll_angles(cameras):
+  """(n,) angles from the photo's up to that of the heads, clockwise; 0 if small."""
   up = np.asarray(cameras)[:, :, 1]  # where the model's y points; rows run down
   angles = np.arctan2(up[:, 0], -up[:, 1])
   return np.where(np.abs(angles) > _UPRIGHT, angles, np.float32(0))
 
 
-def _boxes_of(points, angles, zoom):
+def _boxes_of(points, angles, box_scale):
   """(n, 4) boxes about (n, N, 2) points, to be turned; a pixel wide at least."""
-  turn = jax.vmap(box_lib.turn_points)
+  angle = jax.vmap(box_lib.rotate_points)
   middle = points.mean(axis=1)
-  upright = turn(points, middle, -angles)
+  upright = angle(points, middle, -angles)
   low, high = upright.min(axis=1), upright.max(axis=1)
-  centre = turn((low + high) / 2, middle, angles)
-  sides = zoom * jnp.maximum(high - low, 1.0)
+  centre = angle((low + high) / 2, middle, angles)
+  sides = box_scale * jnp.maximum(high - low, 1.0)
   return np.concatenate([centre - sides / 2, sides], axis=1)

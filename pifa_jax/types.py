@@ -4,7 +4,7 @@ All three are frozen dataclasses registered as JAX pytrees, so that they pass
 through `jit`, `vmap` and `grad` unchanged.
 
 Frames, fixed once for the whole project:
-  model frame  x right (of the picture, for a frontal face), y up, +z towards
+  model frame  x right (of the image, for a frontal face), y up, +z towards
                the viewer; any unit (the built-in face is in millimetres).
   image frame  u right, v down, 0-based; an integer is a pixel centre, so pixel
                i spans [i - 0.5, i + 0.5].
@@ -37,7 +37,7 @@ class MorphableModel:
     mean_normals: (Q, 3) N_0, unit length, OUTWARD.
     nose_tip: () int32 vertex id.
     landmark_schemes: name -> (N,) int32 vertex ids, the vector b of Eq. (3).
-    regions: name -> (K,) int32 vertex ids ('eye_left', 'lips', ...). 'drawn',
+    regions: name -> (K,) int32 vertex ids ('eye_left', 'lips', ...). 'rendered',
       if present, names the vertices that the visualization layer draws; a
       model without it draws all.
     symmetry: (Q,) int32 id of the mirror vertex, or None where unknown.
@@ -72,7 +72,7 @@ class MorphableModel:
   @property
   def num_params(self) -> int:
     """Length of the flat parameter vector: 8 + N_I + N_E."""
-    return 8 + self.num_identity + self.num_expression
+    return CAMERA_SIZE + self.num_identity + self.num_expression
 
   def replace(self, **changes: Any) -> 'MorphableModel':
     """A copy with some fields changed; tiles of other bases are dropped."""
@@ -124,6 +124,10 @@ class Batch:
   weight: Array
 
 
+# What follows is the one place that knows the order of the flat P.
+CAMERA_SIZE = 8
+
+
 def flatten_params(face_params: FaceParams) -> jax.Array:
   """FaceParams -> flat vector in the order m1..m8, identity, expression.
 
@@ -131,13 +135,17 @@ def flatten_params(face_params: FaceParams) -> jax.Array:
     face_params: P, with any leading axes.
 
   Returns:
-    (..., 8 + N_I + N_E). This function and `unflatten_params` are the one place
-    that knows the order.
+    (..., 8 + N_I + N_E).
   """
   camera = jnp.asarray(face_params.camera)
   return jnp.concatenate(
-      [camera.reshape(camera.shape[:-2] + (8,)), face_params.identity,
-       face_params.expression], axis=-1)
+    [
+      camera.reshape(camera.shape[:-2] + (CAMERA_SIZE,)),
+      face_params.identity,
+      face_params.expression,
+    ],
+    axis=-1,
+  )
 
 
 def unflatten_params(vector: Array, num_identity: int) -> FaceParams:
@@ -150,6 +158,21 @@ def unflatten_params(vector: Array, num_identity: int) -> FaceParams:
   Returns:
     FaceParams with the same leading axes.
   """
-  camera = vector[..., :8].reshape(vector.shape[:-1] + (2, 4))
-  return FaceParams(camera=camera, identity=vector[..., 8:8 + num_identity],
-                    expression=vector[..., 8 + num_identity:])
+  shape = vector[..., CAMERA_SIZE:]
+  return FaceParams(
+    camera=camera_of(vector),
+    identity=shape[..., :num_identity],
+    expression=shape[..., num_identity:],
+  )
+
+
+def camera_of(vector: Array) -> Array:
+  """M alone out of flat vectors.
+
+  Args:
+    vector: (..., 8 + N_I + N_E).
+
+  Returns:
+    (..., 2, 4).
+  """
+  return vector[..., :CAMERA_SIZE].reshape(vector.shape[:-1] + (2, 4))

@@ -5,22 +5,37 @@ import pathlib
 import tempfile
 import time
 
-from absl.testing import absltest
-from absl.testing import parameterized
+from absl.testing import absltest, parameterized
 import numpy as np
 import scipy.io
 
-from pifa_jax import checkpoints, formats, matlab_files
-from pifa_jax.datasets import packed, samples
+from pifa_jax.datasets import crop_cache, samples
 from pifa_jax.face_models import ict_facekit, load_landmark_ids, npz_format
+from pifa_jax.files import formats, matlab_files
+from pifa_jax.learning import checkpoints
 from tests import thorough
-from tests.checkpoints_test import make_state
+from tests.learning.checkpoints_test import make_state
 from tests.toy_model import make_toy_model
 
 _REPEAT = thorough.count(150, 10_000)
 # Bytes that steer parsers, to be put in at random places.
-_TOKENS = (b'', b'\0', b'\xff' * 8, b'{', b'}' * 50, b'[' * 2000, b'-1', b'1e999',
-           b'nan', b'inf', b'\r\n', b'9' * 30, b'../', b'<html>', b'"')
+_TOKENS = (
+  b'',
+  b'\0',
+  b'\xff' * 8,
+  b'{',
+  b'}' * 50,
+  b'[' * 2000,
+  b'-1',
+  b'1e999',
+  b'nan',
+  b'inf',
+  b'\r\n',
+  b'9' * 30,
+  b'../',
+  b'<html>',
+  b'"',
+)
 
 
 def mutate(good: bytes, rng: np.random.Generator) -> bytes:
@@ -49,8 +64,16 @@ def mutate(good: bytes, rng: np.random.Generator) -> bytes:
 def _mat(folder, **how):
   path = folder / 'a.mat'
   cells = np.array([[np.arange(3.0), 'text']], object)
-  scipy.io.savemat(path, {'x': np.arange(60.0).reshape(5, 12), 'y': np.eye(2) > 0,
-                          'cells': cells, 'struct': {'a': 1, 'b': [2.0]}}, **how)
+  scipy.io.savemat(
+    path,
+    {
+      'x': np.arange(60.0).reshape(5, 12),
+      'y': np.eye(2) > 0,
+      'cells': cells,
+      'struct': {'a': 1, 'b': [2.0]},
+    },
+    **how,
+  )
   return path, lambda: matlab_files.read_mat(path, ('x', 'y', 'cells', 'struct'))
 
 
@@ -66,8 +89,9 @@ def _pts(folder):
 
 def _json(folder):
   path = folder / 'a.json'
-  formats.write_json(path, np.arange(10.0).reshape(5, 2), np.arange(5) != 2,
-                     [1, 2, 3, 4])
+  formats.write_json(
+    path, np.arange(10.0).reshape(5, 2), np.arange(5) != 2, [1, 2, 3, 4]
+  )
   return path, lambda: formats.read_landmarks(path)
 
 
@@ -95,21 +119,28 @@ def _vertex_ids(folder):
   return path, lambda: load_landmark_ids(path, num_vertices=1000)
 
 
-def _picture(folder):
+def _image(folder):
   from PIL import Image
+
   path = folder / 'a.jpg'
   Image.fromarray(np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)).save(path)
   return path, lambda: samples.decode_image(path.read_bytes(), 'a.jpg')
 
 
-def _packed(folder):
+def _crop_cache(folder):
   n = 3
-  packed.write_packed(folder / 'set', {
+  crop_cache.write_cache(
+    folder / 'set',
+    {
       'images': np.zeros((n, 8, 8, 3), np.uint8),
       'landmarks': np.zeros((n, 5, 2), np.float32),
-      'visible': np.ones((n, 5), bool), 'params': np.ones((n, 12), np.float32),
-      'boxes': np.ones((n, 4), np.float32)}, {'data': 'fuzz'})
-  return folder / 'set' / 'dataset.json', lambda: packed.open_packed(folder / 'set')
+      'visible': np.ones((n, 5), bool),
+      'params': np.ones((n, 12), np.float32),
+      'boxes': np.ones((n, 4), np.float32),
+    },
+    {'data': 'fuzz'},
+  )
+  return folder / 'set' / 'dataset.json', lambda: crop_cache.open_cache(folder / 'set')
 
 
 def _manifest(folder):
@@ -130,17 +161,20 @@ def _intact(folder):
 
 
 class FuzzTest(parameterized.TestCase):
-
   @parameterized.named_parameters(
-      ('mat', _mat, ValueError),
-      ('mat_compressed', _mat_compressed, ValueError),
-      ('pts', _pts, ValueError), ('json', _json, ValueError),
-      ('npy', _npy, ValueError), ('obj', _obj, ValueError),
-      ('face_model', _face_model, ValueError),
-      ('vertex_ids', _vertex_ids, ValueError),
-      ('picture', _picture, ValueError), ('packed', _packed, ValueError),
-      ('manifest', _manifest, checkpoints.CheckpointError),
-      ('meta', _meta, checkpoints.CheckpointError))
+    ('mat', _mat, ValueError),
+    ('mat_compressed', _mat_compressed, ValueError),
+    ('pts', _pts, ValueError),
+    ('json', _json, ValueError),
+    ('npy', _npy, ValueError),
+    ('obj', _obj, ValueError),
+    ('face_model', _face_model, ValueError),
+    ('vertex_ids', _vertex_ids, ValueError),
+    ('image', _image, ValueError),
+    ('crop_cache', _crop_cache, ValueError),
+    ('manifest', _manifest, checkpoints.CheckpointError),
+    ('meta', _meta, checkpoints.CheckpointError),
+  )
   def test_only_documented_errors(self, make, error):
     with tempfile.TemporaryDirectory() as folder:
       path, parse = make(pathlib.Path(folder))

@@ -1,29 +1,34 @@
-"""Tests of inference.py: boxes, batches and pixels of the photograph."""
+"""Tests of inference.py: boxes, batches and pixels of the photo."""
 
 from absl.testing import absltest
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax import boxes as box_lib
-from pifa_jax import network, projection
-from pifa_jax.datasets import packed
 from pifa_jax.face_models import load_face_model
+from pifa_jax.geometry import boxes as box_lib
+from pifa_jax.geometry import cropping, projection
 from pifa_jax.inference import Aligner
+from pifa_jax.learning import network
 from tests.toy_model import make_toy_model
 
 CONFIG = network.NetworkConfig(
-    crop_size=24, stem_pool=2, channels=(4, 4), kernels=(3, 3), fc_pool=4,
-    hidden_size=8, dropout=0.0)
+  crop_size=24,
+  stem_pool=2,
+  channels=(4, 4),
+  kernels=(3, 3),
+  fc_pool=4,
+  hidden_size=8,
+  dropout=0.0,
+)
 
 
-def _photograph(height=60, width=80):
+def _photo(height=60, width=80):
   rng = np.random.default_rng(0)
   return rng.integers(0, 255, (height, width, 3), np.uint8)
 
 
 class AlignerTest(absltest.TestCase):
-
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -31,7 +36,8 @@ class AlignerTest(absltest.TestCase):
     cls.aligner = Aligner(cls.model, CONFIG)
     net = network.PifaNetwork(CONFIG, cls.model.num_params)
     variables = network.init_variables(
-        net, network.network_geometry(cls.model, CONFIG), seed=0)
+      net, network.network_geometry(cls.model, CONFIG), seed=0
+    )
     # Updates that are large enough to be seen.
     scaled = lambda path, x: 50 * x if 'fc2' in jax.tree_util.keystr(path) else x
     cls.variables = jax.tree_util.tree_map_with_path(scaled, variables)
@@ -41,29 +47,36 @@ class AlignerTest(absltest.TestCase):
   def test_without_updates_the_mean_face_fills_the_box(self):
     # Not square, partly outside, of a fraction of a pixel.
     boxes = np.array([[10.25, 5, 30, 40], [-8, 20, 25, 25.5], [60, 40, 40, 10]])
-    found = self.aligner.align(self.silent, _photograph(), boxes)
+    found = self.aligner.align(self.silent, _photo(), boxes)
     self.assertLen(found, 3)
     points = found.landmarks['ibug68']
     low, high = points.min(axis=1), points.max(axis=1)
     # Centre and area are the box's: in pixels, where integers are centres.
-    np.testing.assert_allclose((low + high) / 2, boxes[:, :2] + boxes[:, 2:] / 2,
-                               atol=1e-3)
-    np.testing.assert_allclose(np.prod(high - low, axis=1),
-                               np.prod(boxes[:, 2:], axis=1), rtol=1e-4)
-    np.testing.assert_allclose(found.pose['rotation'], np.tile(np.eye(3), (3, 1, 1)),
-                               atol=1e-5)
+    np.testing.assert_allclose(
+      (low + high) / 2, boxes[:, :2] + boxes[:, 2:] / 2, atol=1e-3
+    )
+    np.testing.assert_allclose(
+      np.prod(high - low, axis=1), np.prod(boxes[:, 2:], axis=1), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+      found.pose['rotation'], np.tile(np.eye(3), (3, 1, 1)), atol=1e-5
+    )
 
   def test_params_give_the_landmarks_and_their_visibility(self):
-    found = self.aligner.align(self.variables, _photograph(), [[10, 5, 30, 40]])
+    found = self.aligner.align(self.variables, _photo(), [[10, 5, 30, 40]])
     one = jax.tree.map(lambda a: jnp.asarray(a[0]), found.params)
     np.testing.assert_allclose(
-        found.landmarks['ibug68'][0],
-        projection.landmarks(self.model, one, 'ibug68'), atol=1e-3)
+      found.landmarks['ibug68'][0],
+      projection.landmarks(self.model, one, 'ibug68'),
+      atol=1e-3,
+    )
     np.testing.assert_array_equal(
-        found.visible['ibug68'][0],
-        projection.landmark_visibility(self.model, one, 'ibug68'))
-    np.testing.assert_array_equal(found.frontability['ibug68'] > 0,
-                                  found.visible['ibug68'])
+      found.visible['ibug68'][0],
+      projection.landmark_visibility(self.model, one, 'ibug68'),
+    )
+    np.testing.assert_array_equal(
+      found.frontability['ibug68'] > 0, found.visible['ibug68']
+    )
     yaw = projection.pose_from_camera(one.camera)['yaw']
     self.assertAlmostEqual(float(found.pose['yaw'][0]), float(yaw), places=5)
 
@@ -72,128 +85,150 @@ class AlignerTest(absltest.TestCase):
     aligner = Aligner(model, CONFIG, mirror=True)
     net = network.PifaNetwork(CONFIG, model.num_params)
     variables = network.init_variables(
-        net, network.network_geometry(model, CONFIG), seed=0)
-    photograph, box = _photograph(), [20.0, 10, 30, 32]
-    here = aligner.align(variables, photograph, [box])
-    flipped = aligner.align(variables, photograph[:, ::-1],
-                            [[79 - box[0] - box[2], *box[1:]]])
+      net, network.network_geometry(model, CONFIG), seed=0
+    )
+    photo, box = _photo(), [20.0, 10, 30, 32]
+    here = aligner.align(variables, photo, [box])
+    flipped = aligner.align(
+      variables, photo[:, ::-1], [[79 - box[0] - box[2], *box[1:]]]
+    )
     self.assertAlmostEqual(here.pose['yaw'][0], -flipped.pose['yaw'][0], places=3)
     self.assertAlmostEqual(here.pose['pitch'][0], flipped.pose['pitch'][0], places=3)
     np.testing.assert_allclose(  # the bridge and the tip of the nose
-        flipped.landmarks['ibug68'][0, 27:31],
-        [79, 0] + [-1, 1] * here.landmarks['ibug68'][0, 27:31], atol=1e-2)
+      flipped.landmarks['ibug68'][0, 27:31],
+      [79, 0] + [-1, 1] * here.landmarks['ibug68'][0, 27:31],
+      atol=1e-2,
+    )
     # Without it the two differ, by what the mean takes away.
-    once = Aligner(model, CONFIG).align(variables, photograph, [box])
-    self.assertGreater(np.abs(once.landmarks['ibug68']
-                              - here.landmarks['ibug68']).max(), 1e-3)
+    once = Aligner(model, CONFIG).align(variables, photo, [box])
+    self.assertGreater(
+      np.abs(once.landmarks['ibug68'] - here.landmarks['ibug68']).max(), 1e-3
+    )
     with self.assertRaisesRegex(ValueError, 'no symmetry'):
       Aligner(self.model.replace(symmetry=None), CONFIG, mirror=True)
 
-  def test_a_moved_photograph_moves_the_faces(self):
-    photograph = _photograph()
+  def test_a_moved_photo_moves_the_faces(self):
+    photo = _photo()
     box = np.array([[20.0, 10, 30, 30]])
-    here = self.aligner.align(self.variables, photograph, box)
-    moved = self.aligner.align(self.variables, np.roll(photograph, (3, 7), (0, 1)),
-                               box + [7, 3, 0, 0])
+    here = self.aligner.align(self.variables, photo, box)
+    moved = self.aligner.align(
+      self.variables, np.roll(photo, (3, 7), (0, 1)), box + [7, 3, 0, 0]
+    )
     # Positions in float32, some tens of pixels.
-    np.testing.assert_allclose(moved.landmarks['ibug68'],
-                               here.landmarks['ibug68'] + [7, 3], atol=1e-3)
-    # The network looked: the face is not where no photograph is.
-    blank = self.aligner.align(self.variables, np.zeros_like(photograph), box)
-    self.assertGreater(np.abs(blank.landmarks['ibug68']
-                              - here.landmarks['ibug68']).max(), 0.05)
+    np.testing.assert_allclose(
+      moved.landmarks['ibug68'], here.landmarks['ibug68'] + [7, 3], atol=1e-3
+    )
+    # The network looked: the face is not where no photo is.
+    blank = self.aligner.align(self.variables, np.zeros_like(photo), box)
+    self.assertGreater(
+      np.abs(blank.landmarks['ibug68'] - here.landmarks['ibug68']).max(), 0.05
+    )
 
   def test_faces_do_not_depend_on_their_neighbours(self):
     rng = np.random.default_rng(1)
-    boxes = np.concatenate([rng.uniform(0, 40, (37, 2)), rng.uniform(15, 30, (37, 2))],
-                           axis=1)
-    together = self.aligner.align(self.variables, _photograph(), boxes)
+    boxes = np.concatenate(
+      [rng.uniform(0, 40, (37, 2)), rng.uniform(15, 30, (37, 2))], axis=1
+    )
+    together = self.aligner.align(self.variables, _photo(), boxes)
     self.assertLen(together, 37)
     for i in (0, 31, 32, 36):
-      alone = self.aligner.align(self.variables, _photograph(), boxes[i:i + 1])
+      alone = self.aligner.align(self.variables, _photo(), boxes[i : i + 1])
       # Convolutions of another batch size sum in another order.
-      np.testing.assert_allclose(alone.landmarks['ibug68'][0],
-                                 together.landmarks['ibug68'][i], atol=1e-3)
+      np.testing.assert_allclose(
+        alone.landmarks['ibug68'][0], together.landmarks['ibug68'][i], atol=1e-3
+      )
 
   def test_the_second_pass_looks_into_the_box_of_the_first(self):
-    photograph, box = _photograph(), np.array([[20.0, 10, 30, 30]])
-    first = self.aligner.align(self.variables, photograph, box)
-    second = self.aligner.align(self.variables, photograph, box, passes=2)
-    found = np.asarray(box_lib.points_box(
-        jnp.asarray(first.landmarks['ibug68'][0]), jnp.ones(68, bool)))
+    photo, box = _photo(), np.array([[20.0, 10, 30, 30]])
+    first = self.aligner.align(self.variables, photo, box)
+    second = self.aligner.align(self.variables, photo, box, passes=2)
+    found = np.asarray(
+      box_lib.points_box(jnp.asarray(first.landmarks['ibug68'][0]), jnp.ones(68, bool))
+    )
     np.testing.assert_allclose(second.boxes[0], found, atol=1e-3)
-    direct = self.aligner.align(self.variables, photograph, second.boxes)
-    np.testing.assert_allclose(second.landmarks['ibug68'],
-                               direct.landmarks['ibug68'], atol=1e-3)
+    direct = self.aligner.align(self.variables, photo, second.boxes)
+    np.testing.assert_allclose(
+      second.landmarks['ibug68'], direct.landmarks['ibug68'], atol=1e-3
+    )
     # Or into a larger one about it.
-    wide = Aligner(self.model, CONFIG, zoom=1.2).align(self.variables, photograph, box,
-                                                       passes=2)
+    wide = Aligner(self.model, CONFIG, box_scale=1.2).align(
+      self.variables, photo, box, passes=2
+    )
     np.testing.assert_allclose(wide.boxes[0, 2:], 1.2 * found[2:], atol=1e-3)
-    np.testing.assert_allclose(wide.boxes[0, :2] + wide.boxes[0, 2:] / 2,
-                               found[:2] + found[2:] / 2, atol=1e-3)
+    np.testing.assert_allclose(
+      wide.boxes[0, :2] + wide.boxes[0, 2:] / 2, found[:2] + found[2:] / 2, atol=1e-3
+    )
 
   def test_further_passes_turn_the_box_with_the_head(self):
-    aligner = Aligner(self.model, CONFIG, zoom=1.1, upright=True)
-    photograph, box = _photograph(), np.array([[20.0, 10, 30, 30], [3, 5, 24, 20]])
+    aligner = Aligner(self.model, CONFIG, box_scale=1.1, upright=True)
+    photo, box = _photo(), np.array([[20.0, 10, 30, 30], [3, 5, 24, 20]])
     # Updates that turn the heads.
     strong = jax.tree_util.tree_map_with_path(
-        lambda path, x: 20 * x if 'fc2' in jax.tree_util.keystr(path) else x,
-        self.variables)
-    first = aligner.align(strong, photograph, box)
+      lambda path, x: 20 * x if 'fc2' in jax.tree_util.keystr(path) else x,
+      self.variables,
+    )
+    first = aligner.align(strong, photo, box)
     np.testing.assert_array_equal(first.angles, 0)
-    second = aligner.align(strong, photograph, box, passes=2)
+    second = aligner.align(strong, photo, box, passes=2)
     for i in range(2):
-      # Where the head's y axis of the first pass points, from the photograph's up.
+      # Where the head's y axis of the first pass points, from the photo's up.
       axis = first.params.camera[i, :, 1]
       angle = np.arctan2(axis[0], -axis[1])
       self.assertGreater(abs(angle), np.deg2rad(15))
       self.assertAlmostEqual(second.angles[i], angle, places=5)
-      # The box of the first landmarks in a photograph that is turned back ...
+      # The box of the first landmarks in a photo that is turned back ...
       middle = jnp.mean(first.landmarks['ibug68'][i], axis=0)
-      upright = box_lib.turn_points(first.landmarks['ibug68'][i], middle, -angle)
+      upright = box_lib.rotate_points(first.landmarks['ibug68'][i], middle, -angle)
       low, high = upright.min(axis=0), upright.max(axis=0)
       np.testing.assert_allclose(second.boxes[i, 2:], 1.1 * (high - low), rtol=1e-4)
       np.testing.assert_allclose(
-          second.boxes[i, :2] + second.boxes[i, 2:] / 2,
-          box_lib.turn_points((low + high) / 2, middle, angle), atol=1e-3)
-      # ... whose crop, as a photograph of its own, holds the same face.
+        second.boxes[i, :2] + second.boxes[i, 2:] / 2,
+        box_lib.rotate_points((low + high) / 2, middle, angle),
+        atol=1e-3,
+      )
+      # ... whose crop, as a photo of its own, holds the same face.
       square = np.asarray(box_lib.square_box(jnp.asarray(second.boxes[i])))
-      crop = packed.cut_turned(photograph, square, CONFIG.crop_size, angle)
+      crop = cropping.crop_rotated(photo, square, CONFIG.crop_size, angle)
       whole = [-0.5, -0.5, CONFIG.crop_size, CONFIG.crop_size]
       alone = aligner.align(strong, crop, [whole])
-      points = box_lib.uncrop_points(alone.landmarks['ibug68'][0], square,
-                                     CONFIG.crop_size)
+      points = box_lib.uncrop_points(
+        alone.landmarks['ibug68'][0], square, CONFIG.crop_size
+      )
       np.testing.assert_allclose(
-          second.landmarks['ibug68'][i], box_lib.turn_points(
-              points, square[:2] + square[2:] / 2, angle), atol=2e-2)
+        second.landmarks['ibug68'][i],
+        box_lib.rotate_points(points, square[:2] + square[2:] / 2, angle),
+        atol=2e-2,
+      )
     # Heads that are nearly upright are left so, and all of them if nobody asks.
     for who, variables in ((aligner, self.variables), (self.aligner, strong)):
-      plain = who.align(variables, photograph, box, passes=2)
+      plain = who.align(variables, photo, box, passes=2)
       np.testing.assert_array_equal(plain.angles, 0)
 
   def test_no_box(self):
-    found = self.aligner.align(self.variables, _photograph(), [])
+    found = self.aligner.align(self.variables, _photo(), [])
     self.assertEmpty(found)
     self.assertEqual(found.landmarks['ibug68'].shape, (0, 68, 2))
     self.assertEqual(found.pose['rotation'].shape, (0, 3, 3))
 
   def test_sentences(self):
     align = lambda image, boxes, **more: self.aligner.align(
-        self.variables, image, boxes, **more)
+      self.variables, image, boxes, **more
+    )
     for image, boxes, words in (
-        (_photograph()[..., 0], [[0, 0, 5, 5]], r'shape \(60, 80\)'),
-        (_photograph() / 255.0, [[0, 0, 5, 5]], 'float64'),
-        (_photograph(), [[0, 0, 5]], r'\(1, 3\)'),
-        (_photograph(), [[0, 0, 5, 5], [0, 0, 0, 5]], 'box 1'),
-        (_photograph(), [[0, 0, np.nan, 5]], 'box 0')):
+      (_photo()[..., 0], [[0, 0, 5, 5]], r'shape \(60, 80\)'),
+      (_photo() / 255.0, [[0, 0, 5, 5]], 'float64'),
+      (_photo(), [[0, 0, 5]], r'\(1, 3\)'),
+      (_photo(), [[0, 0, 5, 5], [0, 0, 0, 5]], 'box 1'),
+      (_photo(), [[0, 0, np.nan, 5]], 'box 0'),
+    ):
       with self.assertRaisesRegex(ValueError, words):
         align(image, boxes)
     with self.assertRaisesRegex(ValueError, 'passes=0'):
-      align(_photograph(), [[0, 0, 5, 5]], passes=0)
+      align(_photo(), [[0, 0, 5, 5]], passes=0)
     with self.assertRaisesRegex(ValueError, 'nowhere'):
       Aligner(self.model, CONFIG, schemes=('nowhere',))
-    with self.assertRaisesRegex(ValueError, 'zoom=0;'):
-      Aligner(self.model, CONFIG, zoom=0)
+    with self.assertRaisesRegex(ValueError, 'box_scale=0;'):
+      Aligner(self.model, CONFIG, box_scale=0)
 
 
 if __name__ == '__main__':

@@ -7,16 +7,16 @@ import numpy as np
 from PIL import Image
 import scipy.io
 
-from pifa_jax import formats
 from pifa_jax.datasets import w300lp
 from pifa_jax.face_models import load_face_model
-from pifa_jax.projection import rotation_from_euler
+from pifa_jax.files import formats
+from pifa_jax.geometry.projection import rotation_from_euler
 
 SIZE = 96
 
 
 def faces(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-  """Landmarks of built-in faces in pictures of SIZE x SIZE pixels.
+  """Landmarks of built-in faces in images of SIZE x SIZE pixels.
 
   Args:
     count: n.
@@ -35,21 +35,23 @@ def faces(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rotation = np.asarray(rotation_from_euler(yaw, pitch, roll), np.float64)
     scale = rng.uniform(0.35, 0.45)
     camera = np.concatenate(
-        [scale * rotation[:2] * [[1], [-1]],
-         (SIZE / 2 + rng.uniform(-4, 4, 2))[:, None]], axis=1)
+      [scale * rotation[:2] * [[1], [-1]], (SIZE / 2 + rng.uniform(-4, 4, 2))[:, None]],
+      axis=1,
+    )
     camera[:, 3] -= camera[:, :3] @ mean.mean(axis=0)
     points.append(mean @ camera[:, :3].T + camera[:, 3])
     cameras.append(camera)
   return np.array(points), np.array(cameras)
 
 
-def picture(seed: int, suffix: str = '.jpg') -> bytes:
-  """An encoded picture of coloured noise."""
+def image(seed: int, suffix: str = '.jpg') -> bytes:
+  """An encoded image of coloured noise."""
   rng = np.random.default_rng(seed)
   small = rng.integers(0, 255, (6, 6, 3), np.uint8)
   stream = io.BytesIO()
   Image.fromarray(small).resize((SIZE, SIZE), Image.BICUBIC).save(
-      stream, {'.jpg': 'JPEG', '.png': 'PNG'}[suffix.lower()])
+    stream, {'.jpg': 'JPEG', '.png': 'PNG'}[suffix.lower()]
+  )
   return stream.getvalue()
 
 
@@ -60,18 +62,24 @@ def _put(path: pathlib.Path, data: bytes) -> None:
 
 def write_300w(root: pathlib.Path, count: int = 3) -> np.ndarray:
   """300W; returns the (n, 68, 2) landmarks in the order of the folders."""
-  folders = ('lfpw/trainset', 'helen/trainset', 'afw', 'lfpw/testset',
-             'helen/testset', 'ibug')
+  folders = (
+    'lfpw/trainset',
+    'helen/trainset',
+    'afw',
+    'lfpw/testset',
+    'helen/testset',
+    'ibug',
+  )
   points, _ = faces(count * len(folders))
   for number, face in enumerate(points):
     path = root / folders[number // count] / f'image_{number:04d}.png'
-    _put(path, picture(number, '.png'))
+    _put(path, image(number, '.png'))
     formats.write_pts(path.with_suffix('.pts'), face)
   return points
 
 
 def write_300wlp(root: pathlib.Path, variants: int = 2) -> np.ndarray:
-  """300W-LP with mirror twins; returns the landmarks by picture name."""
+  """300W-LP with mirror twins; returns the landmarks by image name."""
   points, cameras = faces(len(w300lp.FOLDERS) * 2 * variants)
   number = 0
   for folder in w300lp.FOLDERS:
@@ -79,14 +87,21 @@ def write_300wlp(root: pathlib.Path, variants: int = 2) -> np.ndarray:
       for k in range(variants):
         stem = f'{folder}_image_{7}_{k}'
         path = root / (folder + twin) / f'{stem}.jpg'
-        _put(path, picture(number))
+        _put(path, image(number))
         pose = w300lp.pose_para_from_camera(cameras[number], SIZE, tz=-90.0)
-        _put_mat(path.with_suffix('.mat'), pt2d=points[number].T + 1,
-                 Pose_Para=pose[None].astype(np.float32),
-                 Shape_Para=np.zeros((199, 1)), Exp_Para=np.zeros((29, 1)),
-                 roi=np.int16([[1, 1, SIZE, SIZE]]))
-        _put_mat(root / 'landmarks' / (folder + twin) / f'{stem}_pts.mat',
-                 pts_2d=points[number] + 1, pts_3d=points[number] + 1)
+        _put_mat(
+          path.with_suffix('.mat'),
+          pt2d=points[number].T + 1,
+          Pose_Para=pose[None].astype(np.float32),
+          Shape_Para=np.zeros((199, 1)),
+          Exp_Para=np.zeros((29, 1)),
+          roi=np.int16([[1, 1, SIZE, SIZE]]),
+        )
+        _put_mat(
+          root / 'landmarks' / (folder + twin) / f'{stem}_pts.mat',
+          pts_2d=points[number] + 1,
+          pts_3d=points[number] + 1,
+        )
         number += 1
   (root / 'Code').mkdir()
   return points
@@ -97,14 +112,17 @@ def write_aflw2000(root: pathlib.Path, count: int = 4) -> np.ndarray:
   points, cameras = faces(count, seed=1)
   for number, (face, camera) in enumerate(zip(points, cameras)):
     path = root / f'image{number + 2:05d}.jpg'
-    _put(path, picture(number))
+    _put(path, image(number))
     depth = np.linspace(-50, 50, 68)[None]
-    _put_mat(path.with_suffix('.mat'), pt2d=np.full((2, 21), -1.0),
-             pt3d_68=np.concatenate([face.T + 1, depth]).astype(np.float32),
-             Pose_Para=w300lp.pose_para_from_camera(camera, SIZE)[None].astype(
-                 np.float32),
-             Shape_Para=np.zeros((199, 1)), Exp_Para=np.zeros((29, 1)),
-             roi=np.int16([[1, 1, SIZE, SIZE]]))
+    _put_mat(
+      path.with_suffix('.mat'),
+      pt2d=np.full((2, 21), -1.0),
+      pt3d_68=np.concatenate([face.T + 1, depth]).astype(np.float32),
+      Pose_Para=w300lp.pose_para_from_camera(camera, SIZE)[None].astype(np.float32),
+      Shape_Para=np.zeros((199, 1)),
+      Exp_Para=np.zeros((29, 1)),
+      roi=np.int16([[1, 1, SIZE, SIZE]]),
+    )
   return points
 
 
@@ -114,15 +132,23 @@ def _put_mat(path, **content):
 
 
 def write_afw(root: pathlib.Path) -> np.ndarray:
-  """AFW: two photographs, of one and two faces; returns (3, 6, 2) landmarks."""
+  """AFW: two photos, of one and two faces; returns (3, 6, 2) landmarks."""
   points, _ = faces(3, seed=2)
-  six = np.stack([points[:, 36:42].mean(1), points[:, 42:48].mean(1),
-                  points[:, 30], points[:, 48], points[:, [62, 66]].mean(1),
-                  points[:, 54]], axis=1)
+  six = np.stack(
+    [
+      points[:, 36:42].mean(1),
+      points[:, 42:48].mean(1),
+      points[:, 30],
+      points[:, 48],
+      points[:, [62, 66]].mean(1),
+      points[:, 54],
+    ],
+    axis=1,
+  )
   anno = np.empty((2, 4), object)
   for row, members in enumerate(((0,), (1, 2))):
     name = f'{1000 + row}.jpg'
-    _put(root / 'testimages' / name, picture(row))
+    _put(root / 'testimages' / name, image(row))
     boxes, poses, marks = (np.empty((1, len(members)), object) for _ in range(3))
     for place, member in enumerate(members):
       low, high = points[member].min(0), points[member].max(0)
@@ -138,44 +164,90 @@ def write_afw(root: pathlib.Path) -> np.ndarray:
 
 
 def write_folder(root: pathlib.Path, count: int = 4) -> np.ndarray:
-  """Photographs with .pts and .json in turn; returns the landmarks."""
+  """Photos with .pts and .json in turn; returns the landmarks."""
   points, _ = faces(count, seed=3)
   for number, face in enumerate(points):
     path = root / f'photo {number}.jpg'
-    _put(path, picture(number))
+    _put(path, image(number))
     if number % 2:
       low, high = face.min(0), face.max(0)
       visible = np.arange(68) != 5
-      formats.write_json(path.with_suffix('.json'), face, visible,
-                         np.concatenate([low, high - low]))
+      formats.write_json(
+        path.with_suffix('.json'), face, visible, np.concatenate([low, high - low])
+      )
     else:
       formats.write_pts(path.with_suffix('.pts'), face)
   return points
 
 
-
-
 def write_aflw(root: pathlib.Path, train: int = 6, test: int = 3) -> None:
   """The release of the AFLW subset with 34 points, iBUG's, 1-based."""
-  ids = np.array([18, 20, 22, 23, 25, 27, 37, 38, 40, 41, 43, 44, 46, 47, 28, 31, 32,
-                  34, 36, 49, 52, 55, 58, 63, 67, 1, 3, 5, 7, 9, 11, 13, 15, 17]) - 1
+  ids = (
+    np.array(
+      [
+        18,
+        20,
+        22,
+        23,
+        25,
+        27,
+        37,
+        38,
+        40,
+        41,
+        43,
+        44,
+        46,
+        47,
+        28,
+        31,
+        32,
+        34,
+        36,
+        49,
+        52,
+        55,
+        58,
+        63,
+        67,
+        1,
+        3,
+        5,
+        7,
+        9,
+        11,
+        13,
+        15,
+        17,
+      ]
+    )
+    - 1
+  )
   points, _ = faces(train + test, seed=4)
   boxes, labels = {}, {}
-  for key, folder, part in (('Tr', 'TrainImages', points[:train]),
-                            ('T', 'TestImages', points[train:])):
+  for key, folder, part in (
+    ('Tr', 'TrainImages', points[:train]),
+    ('T', 'TestImages', points[train:]),
+  ):
     for number in range(len(part)):
-      _put(root / folder / f'{number + 1}.jpg', picture(number))
+      _put(root / folder / f'{number + 1}.jpg', image(number))
     low, high = part.min(1), part.max(1)
     # Matlab's boxes cover whole pixels, counted from 1.
     boxes['bboxes' + key] = np.concatenate([low + 1.5, high - low], axis=1)
     face = part[:, ids] + 1
     labels['phis' + key] = np.concatenate(
-        [face[..., 0], face[..., 1], np.ones(face.shape[:2])], axis=1)
+      [face[..., 0], face[..., 1], np.ones(face.shape[:2])], axis=1
+    )
   _put_mat(root / 'BoundingBox.mat', **boxes)
   _put_mat(root / 'Landmark.mat', **labels)
 
 
 # What writes the miniature of every data set of the registry.
-WRITERS = {'aflw': write_aflw, 'afw': write_afw, 'w300': write_300w,
-           '300wlp': write_300wlp, 'aflw2000': write_aflw2000,
-           'folder': write_folder}
+WRITERS = {
+  'aflw': write_aflw,
+  'afw': write_afw,
+  'w300': write_300w,
+  '300wlp': write_300wlp,
+  'aflw2000': write_aflw2000,
+  'folder': write_folder,
+}

@@ -30,8 +30,9 @@ def command(name: str, *flags: str) -> list[str]:
   return [sys.executable, '-m', f'experiments.{name}', *flags]
 
 
-def run(name: str, *flags: str, code: int = 0, cache: bool = True
-        ) -> subprocess.CompletedProcess:
+def run(
+  name: str, *flags: str, code: int = 0, cache: bool = True
+) -> subprocess.CompletedProcess:
   """Runs a program to its end.
 
   Args:
@@ -50,9 +51,16 @@ def run(name: str, *flags: str, code: int = 0, cache: bool = True
   shared = {}
   if cache:
     shared['JAX_COMPILATION_CACHE_DIR'] = os.environ['PIFA_JAX_TEST_CACHE']
-  done = subprocess.run(command(name, *flags), cwd=ROOT, text=True,
-                        capture_output=True, env=environment(**shared), timeout=300)
+  done = subprocess.run(
+    command(name, *flags),
+    cwd=ROOT,
+    text=True,
+    capture_output=True,
+    env=environment(**shared),
+    timeout=300,
+  )
   if done.returncode != code or 'Traceback' in done.stderr:
-    raise AssertionError(f'{name} ended with {done.returncode}, wanted {code}:\n'
-                         f'{done.stdout}{done.stderr}')
+    raise AssertionError(
+      f'{name} ended with {done.returncode}, wanted {code}:\n{done.stdout}{done.stderr}'
+    )
   return done

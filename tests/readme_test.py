@@ -9,7 +9,6 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 class ReadmeTest(absltest.TestCase):
-
   def setUp(self):
     super().setUp()
     self.readme = (_ROOT / 'README.md').read_text()

@@ -4,9 +4,47 @@ import numpy as np
 
 from pifa_jax.types import MorphableModel
 
-IBUG34 = np.array([18, 20, 22, 23, 25, 27, 37, 38, 40, 41, 43, 44, 46, 47, 28, 31,
-                   32, 34, 36, 49, 52, 55, 58, 63, 67, 1, 3, 5, 7, 9, 11, 13, 15,
-                   17]) - 1
+IBUG34 = (
+  np.array(
+    [
+      18,
+      20,
+      22,
+      23,
+      25,
+      27,
+      37,
+      38,
+      40,
+      41,
+      43,
+      44,
+      46,
+      47,
+      28,
+      31,
+      32,
+      34,
+      36,
+      49,
+      52,
+      55,
+      58,
+      63,
+      67,
+      1,
+      3,
+      5,
+      7,
+      9,
+      11,
+      13,
+      15,
+      17,
+    ]
+  )
+  - 1
+)
 
 
 def make_toy_model(rows: int = 22, columns: int = 24) -> MorphableModel:
@@ -18,12 +56,15 @@ def make_toy_model(rows: int = 22, columns: int = 24) -> MorphableModel:
   polar = np.pi * (np.arange(rows) + 0.5) / rows
   around = 2 * np.pi * np.arange(columns) / columns
   polar, around = np.meshgrid(polar, around, indexing='ij')
-  grid = np.stack([np.sin(polar) * np.sin(around), np.cos(polar),
-                   np.sin(polar) * np.cos(around)], axis=-1).reshape(-1, 3)
+  grid = np.stack(
+    [np.sin(polar) * np.sin(around), np.cos(polar), np.sin(polar) * np.cos(around)],
+    axis=-1,
+  ).reshape(-1, 3)
   unit = np.concatenate([grid, [[0, 1, 0], [0, -1, 0]]])
   vertices = unit * np.array([65.0, 90.0, 70.0])
-  nose = np.exp(-((unit[:, 0] / 0.2)**2 + (unit[:, 1] / 0.25)**2)) * (
-      unit[:, 2] > 0)
+  nose = np.exp(-((unit[:, 0] / 0.2) ** 2 + (unit[:, 1] / 0.25) ** 2)) * (
+    unit[:, 2] > 0
+  )
   vertices[:, 2] += 22 * nose
   triangles = []
   for r in range(rows - 1):
@@ -33,18 +74,20 @@ def make_toy_model(rows: int = 22, columns: int = 24) -> MorphableModel:
   north, south = rows * columns, rows * columns + 1
   for c in range(columns):
     d = (c + 1) % columns
-    triangles += [(north, c, d), (south, (rows - 1) * columns + d,
-                                  (rows - 1) * columns + c)]
+    triangles += [
+      (north, c, d),
+      (south, (rows - 1) * columns + d, (rows - 1) * columns + c),
+    ]
   triangles = np.array(triangles, np.int32)
   corners = vertices[triangles]
-  face_normals = np.cross(corners[:, 1] - corners[:, 0],
-                          corners[:, 2] - corners[:, 0])
+  face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
   normals = np.zeros_like(vertices)
   for corner in range(3):
     np.add.at(normals, triangles[:, corner], face_normals)
   normals /= np.linalg.norm(normals, axis=1, keepdims=True)
 
   rng = np.random.default_rng(7)
+
   def smooth_basis(count):
     # Low-frequency displacements: sines of the unit sphere's coordinates.
     phase = rng.uniform(0, 2 * np.pi, (count, 1, 3))
@@ -55,18 +98,25 @@ def make_toy_model(rows: int = 22, columns: int = 24) -> MorphableModel:
   def nearest(x, y):
     # The front vertex whose direction is (x, y).
     front = np.where(unit[:, 2] > -0.2, 0, 9)
-    return int(np.argmin((unit[:, 0] - x)**2 + (unit[:, 1] - y)**2 + front))
+    return int(np.argmin((unit[:, 0] - x) ** 2 + (unit[:, 1] - y) ** 2 + front))
 
   turn = np.linspace(-1, 1, 17)
-  layout = [(0.92 * np.sin(t * np.pi / 2), 0.1 - 0.85 * np.cos(t * np.pi / 2))
-            for t in turn]
+  layout = [
+    (0.92 * np.sin(t * np.pi / 2), 0.1 - 0.85 * np.cos(t * np.pi / 2)) for t in turn
+  ]
   layout += [(x, 0.45) for x in np.linspace(-0.7, -0.15, 5)]
   layout += [(x, 0.45) for x in np.linspace(0.15, 0.7, 5)]
   layout += [(0, y) for y in (0.3, 0.2, 0.1, 0.0)]
   layout += [(x, -0.15) for x in np.linspace(-0.2, 0.2, 5)]
   for s in (-0.45, 0.45):
-    layout += [(s - 0.23, 0.25), (s - 0.1, 0.3), (s + 0.1, 0.3), (s + 0.23, 0.25),
-               (s + 0.1, 0.2), (s - 0.1, 0.2)]
+    layout += [
+      (s - 0.23, 0.25),
+      (s - 0.1, 0.3),
+      (s + 0.1, 0.3),
+      (s + 0.23, 0.25),
+      (s + 0.1, 0.2),
+      (s - 0.1, 0.2),
+    ]
   mouth = np.linspace(0, 2 * np.pi, 13)[:12] + np.pi
   layout += [(0.35 * np.cos(a), -0.45 - 0.15 * np.sin(a) * -1) for a in mouth]
   inner = np.linspace(0, 2 * np.pi, 9)[:8] + np.pi
@@ -74,14 +124,26 @@ def make_toy_model(rows: int = 22, columns: int = 24) -> MorphableModel:
   ibug68 = np.array([nearest(x, y) for x, y in layout], np.int32)
   nose_tip = int(np.argmax(vertices[:, 2]))
   return MorphableModel(
-      mean_shape=vertices.astype(np.float32), identity_basis=smooth_basis(8),
-      identity_stddev=np.linspace(1.5, 0.5, 8, dtype=np.float32),
-      expression_basis=smooth_basis(4),
-      expression_stddev=np.linspace(1.2, 0.6, 4, dtype=np.float32),
-      triangles=triangles, mean_normals=normals.astype(np.float32),
-      nose_tip=np.int32(nose_tip),
-      landmark_schemes={'ibug68': ibug68, 'ibug34': ibug68[IBUG34]},
-      regions={'drawn': np.where(unit[:, 2] > -0.5)[0].astype(np.int32),
-               'mask_five': np.array([nearest(-0.45, 0.25), nearest(0.45, 0.25),
-                                      nose_tip, nearest(-0.35, -0.45),
-                                      nearest(0.35, -0.45)], np.int32)})
+    mean_shape=vertices.astype(np.float32),
+    identity_basis=smooth_basis(8),
+    identity_stddev=np.linspace(1.5, 0.5, 8, dtype=np.float32),
+    expression_basis=smooth_basis(4),
+    expression_stddev=np.linspace(1.2, 0.6, 4, dtype=np.float32),
+    triangles=triangles,
+    mean_normals=normals.astype(np.float32),
+    nose_tip=np.int32(nose_tip),
+    landmark_schemes={'ibug68': ibug68, 'ibug34': ibug68[IBUG34]},
+    regions={
+      'rendered': np.where(unit[:, 2] > -0.5)[0].astype(np.int32),
+      'mask_five': np.array(
+        [
+          nearest(-0.45, 0.25),
+          nearest(0.45, 0.25),
+          nose_tip,
+          nearest(-0.35, -0.45),
+          nearest(0.35, -0.45),
+        ],
+        np.int32,
+      ),
+    },
+  )

@@ -12,19 +12,22 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
-from pifa_jax.matlab_files import read_numbers
+from pifa_jax.files.matlab_files import read_numbers
 
-_KEYS = {'train': ('bboxesTr', 'phisTr', 'TrainImages'),
-         'test': ('bboxesT', 'phisT', 'TestImages')}
+_KEYS = {
+  'train': ('bboxesTr', 'phisTr', 'TrainImages'),
+  'test': ('bboxesT', 'phisT', 'TestImages'),
+}
 
-_FARTHEST = 100_000  # pixels; no photograph is as wide
+_FARTHEST = 100_000  # pixels; no photo is as wide
 
 HOW_TO_GET = (
-    "the folder must hold BoundingBox.mat, Landmark.mat, TrainImages/ and "
-    "TestImages/ as in Jourabloo and Liu's release of the 3,901 + 1,299 faces; the "
-    'photographs come from AFLW, which TU Graz gives to researchers on request. '
-    'Without it, `python -m experiments.train --flagfile=demo.flags` trains on '
-    'built-in faces.')
+  'the folder must hold BoundingBox.mat, Landmark.mat, TrainImages/ and '
+  "TestImages/ as in Jourabloo and Liu's release of the 3,901 + 1,299 faces; the "
+  'photos come from AFLW, which TU Graz gives to researchers on request. '
+  'Without it, `python -m experiments.train --flagfile=demo.flags` trains on '
+  'built-in faces.'
+)
 
 
 def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
@@ -33,8 +36,8 @@ def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   A Matlab box (x, y, w, h) covers w x h pixels from pixel (x, y) on, counted
   from 1: its outer edges start at (x - 1.5, y - 1.5) in 0-based coordinates.
 
-  Labels and boxes are judged here; pictures that cannot be decoded, or do not
-  meet their box, when they are packed.
+  Labels and boxes are judged here; images that cannot be decoded, or do not
+  meet their box, when they are cropped.
 
   Args:
     data_dir: the release folder.
@@ -57,8 +60,9 @@ def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
       rejects.append(Reject(name, reason))
     else:
       paths.append(path)
-      samples.append(Sample(name, b'', points.astype(np.float32), seen,
-                            box.astype(np.float32)))
+      samples.append(
+        Sample(name, b'', points.astype(np.float32), seen, box.astype(np.float32))
+      )
   return SampleSet(LazySamples(paths, samples), rejects, notes)
 
 
@@ -70,16 +74,18 @@ def _unreadable(path):
     return f'the file cannot be read ({error.strerror})'
 
 
-def files_aflw(data_dir: str | pathlib.Path | None,
-               split: str) -> list[pathlib.Path]:
+def files_aflw(data_dir: str | pathlib.Path | None, split: str) -> list[pathlib.Path]:
   """The files that decide what `read_aflw` gives; raises as it does."""
   root = pathlib.Path(data_dir).expanduser() if data_dir else None
-  return read_tables(data_dir, split)[2] + [root / 'BoundingBox.mat',
-                                            root / 'Landmark.mat']
+  return read_tables(data_dir, split)[2] + [
+    root / 'BoundingBox.mat',
+    root / 'Landmark.mat',
+  ]
 
 
-def read_tables(data_dir: str | pathlib.Path | None, split: str
-                ) -> tuple[np.ndarray, np.ndarray, list[pathlib.Path]]:
+def read_tables(
+  data_dir: str | pathlib.Path | None, split: str
+) -> tuple[np.ndarray, np.ndarray, list[pathlib.Path]]:
   """The raw tables of a split: boxes (outer edges), labels, image paths.
 
   Raises:
@@ -97,31 +103,45 @@ def read_tables(data_dir: str | pathlib.Path | None, split: str
   boxes = read_numbers(root / 'BoundingBox.mat', [box_key])[box_key]
   labels = read_numbers(root / 'Landmark.mat', [label_key])[label_key]
   if boxes.ndim != 2 or boxes.shape[1] != 4:
-    raise ValueError(f'{root / "BoundingBox.mat"}: {box_key} has shape '
-                     f'{boxes.shape} but rows must be x y w h.')
+    raise ValueError(
+      f'{root / "BoundingBox.mat"}: {box_key} has shape '
+      f'{boxes.shape} but rows must be x y w h.'
+    )
   if labels.ndim != 2 or labels.shape[1] % 3 or not labels.shape[1]:
-    raise ValueError(f'{root / "Landmark.mat"}: {label_key} has shape '
-                     f'{labels.shape} but rows must be x1..xN y1..yN v1..vN.')
+    raise ValueError(
+      f'{root / "Landmark.mat"}: {label_key} has shape '
+      f'{labels.shape} but rows must be x1..xN y1..yN v1..vN.'
+    )
   if len(boxes) != len(labels):
-    raise ValueError(f'{root}: {len(boxes)} boxes ({box_key}) but {len(labels)} '
-                     f'rows of landmarks ({label_key}); the two files are not of '
-                     'one release.')
-  listed = {path.stem: path for path in sorted((root / folder).iterdir())
-            if path.suffix.lower() in ('.jpg', '.jpeg', '.png')}
-  beyond = [path.name for stem, path in listed.items()
-            if stem.isascii() and stem.isdigit() and int(stem) > len(boxes)]
+    raise ValueError(
+      f'{root}: {len(boxes)} boxes ({box_key}) but {len(labels)} '
+      f'rows of landmarks ({label_key}); the two files are not of '
+      'one release.'
+    )
+  listed = {
+    path.stem: path
+    for path in sorted((root / folder).iterdir())
+    if path.suffix.lower() in ('.jpg', '.jpeg', '.png')
+  }
+  beyond = [
+    path.name
+    for stem, path in listed.items()
+    if stem.isascii() and stem.isdigit() and int(stem) > len(boxes)
+  ]
   if beyond:
-    raise ValueError(f'{root / folder} holds {beyond[0]} but {box_key} has only '
-                     f'{len(boxes)} rows; pictures and tables are not of one '
-                     'release.')
-  files = [listed.get(str(n), root / folder / f'{n}.jpg')
-           for n in range(1, len(boxes) + 1)]
+    raise ValueError(
+      f'{root / folder} holds {beyond[0]} but {box_key} has only '
+      f'{len(boxes)} rows; images and tables are not of one '
+      'release.'
+    )
+  files = [
+    listed.get(str(n), root / folder / f'{n}.jpg') for n in range(1, len(boxes) + 1)
+  ]
   boxes = np.concatenate([boxes[:, :2] - 1.5, boxes[:, 2:]], axis=1)
   return boxes, labels, files
 
 
-def split_labels(labels: np.ndarray
-                 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def split_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
   """Rows of labels -> 0-based points and their visibility.
 
   The release does not say whether v = 1 means visible or hidden, so the data
@@ -139,35 +159,45 @@ def split_labels(labels: np.ndarray
     (n, N, 2) points, (n, N) bool visible, and sentences that state the decision.
   """
   count = labels.shape[1] // 3
-  x, y, v = (labels[:, i * count:(i + 1) * count] for i in range(3))
-  missing = ~np.isfinite(x) | ~np.isfinite(y) | (
-      (x == y) & ((x == 0) | (x == -1)))
+  x, y, v = (labels[:, i * count : (i + 1) * count] for i in range(3))
+  missing = ~np.isfinite(x) | ~np.isfinite(y) | ((x == y) & ((x == 0) | (x == -1)))
   points = np.stack([x, y], axis=-1) - 1.0
   values = np.unique(v[np.isfinite(v)])
   if len(values) <= 1:
-    note = (f'Visibility: every v is {values[0]:g}; ' if len(values) else
-            'Visibility: no v is a number; ')
-    return points, ~missing, [note + 'all landmarks with a position count as '
-                              'visible.']
+    note = (
+      f'Visibility: every v is {values[0]:g}; '
+      if len(values)
+      else 'Visibility: no v is a number; '
+    )
+    return points, ~missing, [note + 'all landmarks with a position count as visible.']
   large = v > (values[0] + values[-1]) / 2
   small = np.isfinite(v) & ~large
   lacking = np.mean(missing[large]), np.mean(missing[small])
   crowding = _crowding(points, large & ~missing, small & ~missing)
   if lacking[0] != lacking[1]:
     large_is_visible = lacking[0] < lacking[1]
-    why = (f'{100 * lacking[0]:.1f} % of the landmarks with the larger v have no '
-           f'position, {100 * lacking[1]:.1f} % of the others')
+    why = (
+      f'{100 * lacking[0]:.1f} % of the landmarks with the larger v have no '
+      f'position, {100 * lacking[1]:.1f} % of the others'
+    )
   elif abs(np.log(crowding)) > 0.05:
     large_is_visible = crowding > 1
-    why = (f'landmarks with the larger v are {crowding:.2f} times as far from '
-           'their neighbours as with the smaller')
+    why = (
+      f'landmarks with the larger v are {crowding:.2f} times as far from '
+      'their neighbours as with the smaller'
+    )
   else:
     large_is_visible = large.sum() >= small.sum()
     why = f'{100 * large.sum() / v.size:.1f} % have the larger v'
   visible = (large if large_is_visible else small) & ~missing
-  return points, visible, [
+  return (
+    points,
+    visible,
+    [
       f'Visibility: the {"larger" if large_is_visible else "smaller"} v means '
-      f'visible ({why}).']
+      f'visible ({why}).'
+    ],
+  )
 
 
 def _crowding(points, large, small):

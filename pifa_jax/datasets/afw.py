@@ -1,10 +1,10 @@
-"""AFW with its six landmarks (Sec. 4.2): 468 faces in 205 photographs.
+"""AFW with its six landmarks (Sec. 4.2): 468 faces in 205 photos.
 
 As its authors (Zhu and Ramanan, CVPR 2012) give it away: anno.mat beside the
-folder testimages. anno is a cell of one row a photograph: file name, cells of a
+folder testimages. anno is a cell of one row a photo: file name, cells of a
 face's box [x1 y1; x2 y2], of its yaw, pitch, roll, and of its six landmarks: left
 eye, right eye, nose tip, mouth left, mouth centre, mouth right (as they lie in the
-picture); NaN where not visible. Everything counts from 1.
+image); NaN where not visible. Everything counts from 1.
 """
 
 import pathlib
@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
-from pifa_jax.matlab_files import read_mat
+from pifa_jax.files.matlab_files import read_mat
 
-HOW_TO_GET = ('--data_dir must hold anno.mat and testimages/ of the Annotated Faces '
-              'in the Wild set (Zhu and Ramanan, CVPR 2012), from its authors.')
+HOW_TO_GET = (
+  '--data_dir must hold anno.mat and testimages/ of the Annotated Faces '
+  'in the Wild set (Zhu and Ramanan, CVPR 2012), from its authors.'
+)
 
 
-def read_afw(data_dir: str | pathlib.Path | None, split: str = 'test'
-             ) -> SampleSet:
+def read_afw(data_dir: str | pathlib.Path | None, split: str = 'test') -> SampleSet:
   """Reads the set; it is for testing alone.
 
   Args:
@@ -28,7 +29,7 @@ def read_afw(data_dir: str | pathlib.Path | None, split: str = 'test'
     split: 'test'.
 
   Returns:
-    The faces, named photograph#number; 1 or more labelled landmarks each.
+    The faces, named photo#number; 1 or more labelled landmarks each.
 
   Raises:
     FileNotFoundError: if something is missing.
@@ -37,10 +38,9 @@ def read_afw(data_dir: str | pathlib.Path | None, split: str = 'test'
   root = _root(data_dir, split)
   paths, samples, rejects = [], [], []
   for row in _rows(root):
-    picture = _text(row[0])
+    image = _text(row[0])
     # Names from a file must not lead out of the folder.
-    path = root / 'testimages' / pathlib.PurePosixPath(
-        picture.replace('\\', '/')).name
+    path = root / 'testimages' / pathlib.PurePosixPath(image.replace('\\', '/')).name
     columns = [_cells(value) for value in row[1:4]]
     for number, (box, pose, points) in enumerate(_faces(columns), start=1):
       name = f'{path.name}#{number}'
@@ -55,8 +55,7 @@ def read_afw(data_dir: str | pathlib.Path | None, split: str = 'test'
   return SampleSet(LazySamples(paths, samples), rejects, [])
 
 
-def files_afw(data_dir: str | pathlib.Path | None,
-              split: str) -> list[pathlib.Path]:
+def files_afw(data_dir: str | pathlib.Path | None, split: str) -> list[pathlib.Path]:
   """The files that decide what `read_afw` gives."""
   root = _root(data_dir, split)
   return [root / 'anno.mat', *sorted((root / 'testimages').iterdir())]
@@ -76,10 +75,16 @@ def _root(data_dir, split):
 
 def _rows(root):
   anno = read_mat(root / 'anno.mat', ('anno',)).get('anno')
-  if (not isinstance(anno, np.ndarray) or anno.dtype != object or anno.ndim != 2
-      or anno.shape[1] < 4):
-    raise ValueError(f'{root / "anno.mat"} has no cell "anno" of four columns; it '
-                     'is not the file of the release.')
+  if (
+    not isinstance(anno, np.ndarray)
+    or anno.dtype != object
+    or anno.ndim != 2
+    or anno.shape[1] < 4
+  ):
+    raise ValueError(
+      f'{root / "anno.mat"} has no cell "anno" of four columns; it '
+      'is not the file of the release.'
+    )
   return anno
 
 
@@ -103,10 +108,14 @@ def _faces(columns):
 
 
 def _numbers(value, what, shapes):
-  if (not isinstance(value, np.ndarray) or value.dtype.kind not in 'fiu'
-      or value.shape not in shapes):
-    raise ValueError(f'its {what} is not a table of '
-                     f'{" x ".join(map(str, shapes[0]))} numbers')
+  if (
+    not isinstance(value, np.ndarray)
+    or value.dtype.kind not in 'fiu'
+    or value.shape not in shapes
+  ):
+    raise ValueError(
+      f'its {what} is not a table of {" x ".join(map(str, shapes[0]))} numbers'
+    )
   return value.astype(np.float64)
 
 
@@ -126,7 +135,12 @@ def _sample(name, box, pose, points, group):
     # the yaw bins.
     angles = np.array([np.nan, yaw, np.nan], np.float32)
   # From pixel (x1, y1) to pixel (x2, y2), both counted from 1 and inside.
-  return Sample(name, b'', np.where(visible[:, None], points, np.nan).astype(
-      np.float32), visible,
-                np.array([*(low - 1.5), *(high - low + 1.0)], np.float32),
-                pose=angles, group=group)
+  return Sample(
+    name,
+    b'',
+    np.where(visible[:, None], points, np.nan).astype(np.float32),
+    visible,
+    np.array([*(low - 1.5), *(high - low + 1.0)], np.float32),
+    pose=angles,
+    group=group,
+  )

@@ -1,24 +1,30 @@
-"""A plain folder of photographs, each with a .pts, .json, .npy or .mat beside it."""
+"""A plain folder of photos, each with a .pts, .json, .npy or .mat beside it."""
 
 import collections
 import pathlib
 
 import numpy as np
 
-from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
-from pifa_jax.datasets.samples import list_pictures_below
-from pifa_jax.formats import LANDMARK_SUFFIXES, read_landmarks
+from pifa_jax.datasets.samples import (
+  LazySamples,
+  Reject,
+  Sample,
+  SampleSet,
+  list_images_below,
+)
+from pifa_jax.files.formats import LANDMARK_SUFFIXES, read_landmarks
 
 HOW_TO_GET = (
-    '--data_dir must hold photographs with a .pts, .json, .npy or .mat of the same '
-    'name beside each, in it or in its folders train/ and test/.')
+  '--data_dir must hold photos with a .pts, .json, .npy or .mat of the same '
+  'name beside each, in it or in its folders train/ and test/.'
+)
 
 
 def read_folder(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   """Reads a folder; all faces must have the same number of landmarks.
 
   Args:
-    data_dir: with train/ and test/ inside, or only photographs: these are then
+    data_dir: with train/ and test/ inside, or only photos: these are then
       both splits. Folders in them are looked into.
     split: 'train' or 'test'.
 
@@ -26,12 +32,12 @@ def read_folder(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
     The split. A face without a box of its own has that of its landmarks.
 
   Raises:
-    FileNotFoundError: if there is no such folder, or no photograph in it.
+    FileNotFoundError: if there is no such folder, or no photo in it.
     ValueError: for another split.
   """
-  root, pictures = _pictures(data_dir, split)
+  root, image_paths = _images(data_dir, split)
   rows, rejects = [], []
-  for path in pictures:
+  for path in image_paths:
     name = path.relative_to(root).as_posix()
     try:
       rows.append((path, _sample(path, name)))
@@ -40,21 +46,24 @@ def read_folder(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   if rows:
     counts = collections.Counter(len(sample.visible) for _, sample in rows)
     usual = counts.most_common(1)[0][0]
-    rejects += [Reject(sample.name, f'it has {len(sample.visible)} landmarks, most '
-                       f'others {usual}')
-                for _, sample in rows if len(sample.visible) != usual]
+    rejects += [
+      Reject(
+        sample.name, f'it has {len(sample.visible)} landmarks, most others {usual}'
+      )
+      for _, sample in rows
+      if len(sample.visible) != usual
+    ]
     rows = [row for row in rows if len(row[1].visible) == usual]
   return SampleSet(LazySamples(*zip(*rows)) if rows else [], rejects, [])
 
 
-def files_folder(data_dir: str | pathlib.Path | None,
-                 split: str) -> list[pathlib.Path]:
+def files_folder(data_dir: str | pathlib.Path | None, split: str) -> list[pathlib.Path]:
   """The files that decide what `read_folder` gives."""
-  _, pictures = _pictures(data_dir, split)
-  return pictures + [label for path in pictures if (label := _label(path))]
+  _, image_paths = _images(data_dir, split)
+  return image_paths + [label for path in image_paths if (label := _label(path))]
 
 
-def _pictures(data_dir, split):
+def _images(data_dir, split):
   if split not in ('train', 'test'):
     raise ValueError(f'split={split!r}; a folder has train and test.')
   if not data_dir:
@@ -63,29 +72,29 @@ def _pictures(data_dir, split):
   inside = root / split if (root / split).is_dir() else root
   if not inside.is_dir():
     raise FileNotFoundError(f'There is no folder {inside}: {HOW_TO_GET}')
-  found = list_pictures_below(inside)
+  found = list_images_below(inside)
   if not found:
-    raise FileNotFoundError(f'There are no photographs in {inside}: {HOW_TO_GET}')
+    raise FileNotFoundError(f'There are no photos in {inside}: {HOW_TO_GET}')
   return root, found
 
 
-def _label(picture):
+def _label(image_path):
   for suffix in LANDMARK_SUFFIXES:
     for end in (suffix, suffix.upper()):
-      if picture.with_suffix(end).is_file():
-        return picture.with_suffix(end)
+      if image_path.with_suffix(end).is_file():
+        return image_path.with_suffix(end)
   return None
 
 
 def _sample(path, name):
   label = _label(path)
   if label is None:
-    raise ValueError(f'there is no {path.stem}{" or ".join(LANDMARK_SUFFIXES)} '
-                     'beside it')
+    raise ValueError(
+      f'there is no {path.stem}{" or ".join(LANDMARK_SUFFIXES)} beside it'
+    )
   found = read_landmarks(label)
   if len(found.points) != 1:
-    raise ValueError(f'{label.name} has {len(found.points)} faces; one a photograph '
-                     'is read')
+    raise ValueError(f'{label.name} has {len(found.points)} faces; one a photo is read')
   points, visible = found.points[0], found.visible[0]
   if visible.sum() < 4:
     raise ValueError(f'only {visible.sum()} landmarks are visible; 4 are needed')

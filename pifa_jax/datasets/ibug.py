@@ -1,26 +1,35 @@
-"""Folders of photographs with iBUG .pts files: 300W (Sec. 4.2).
+"""Folders of photos with iBUG .pts files: 300W (Sec. 4.2).
 
 300W as it is distributed: lfpw/{trainset,testset}, helen/{trainset,testset},
-afw, ibug, each a folder of pictures with a .pts of the same name beside each.
+afw, ibug, each a folder of images with a .pts of the same name beside each.
 """
 
 import pathlib
 
 import numpy as np
 
-from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
-from pifa_jax.datasets.samples import find_label, list_pictures
-from pifa_jax.formats import read_pts
+from pifa_jax.datasets.samples import (
+  LazySamples,
+  Reject,
+  Sample,
+  SampleSet,
+  find_label,
+  list_images,
+)
+from pifa_jax.files.formats import read_pts
 
 # Sec. 4.2: 3,148 for training; common (554) and challenging (135) for testing.
-SPLITS = {'train': ('lfpw/trainset', 'helen/trainset', 'afw'),
-          'test': ('lfpw/testset', 'helen/testset', 'ibug'),
-          'common': ('lfpw/testset', 'helen/testset'),
-          'challenging': ('ibug',)}
+SPLITS = {
+  'train': ('lfpw/trainset', 'helen/trainset', 'afw'),
+  'test': ('lfpw/testset', 'helen/testset', 'ibug'),
+  'common': ('lfpw/testset', 'helen/testset'),
+  'challenging': ('ibug',),
+}
 HOW_TO_GET = (
-    '--data_dir must hold lfpw/ and helen/ (each with trainset/ and testset/), afw/ '
-    'and ibug/ of 300W, which iBUG (Imperial College London) gives to researchers; '
-    '`python -m experiments.train --flagfile=demo.flags` runs without it.')
+  '--data_dir must hold lfpw/ and helen/ (each with trainset/ and testset/), afw/ '
+  'and ibug/ of 300W, which iBUG (Imperial College London) gives to researchers; '
+  '`python -m experiments.train --flagfile=demo.flags` runs without it.'
+)
 
 
 def read_300w(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
@@ -38,7 +47,7 @@ def read_300w(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
     ValueError: for an unknown split.
   """
   paths, samples, rejects = [], [], []
-  for path in _pictures(data_dir, split):
+  for path in _images(data_dir, split):
     name = path.relative_to(pathlib.Path(data_dir).expanduser()).as_posix()
     try:
       points = read_pts(find_label(path, '.pts'))
@@ -46,22 +55,27 @@ def read_300w(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
         raise ValueError(f'{path.stem}.pts has {len(points)} points, not 68')
       low, high = points.min(axis=0), points.max(axis=0)
       paths.append(path)
-      samples.append(Sample(
-          name, b'', points, np.ones(68, bool),
-          np.concatenate([low, high - low]).astype(np.float32)))
+      samples.append(
+        Sample(
+          name,
+          b'',
+          points,
+          np.ones(68, bool),
+          np.concatenate([low, high - low]).astype(np.float32),
+        )
+      )
     except (OSError, ValueError) as error:
       rejects.append(Reject(name, str(error)))
   return SampleSet(LazySamples(paths, samples), rejects, [])
 
 
-def files_300w(data_dir: str | pathlib.Path | None,
-               split: str) -> list[pathlib.Path]:
+def files_300w(data_dir: str | pathlib.Path | None, split: str) -> list[pathlib.Path]:
   """The files that decide what `read_300w` gives."""
-  pictures = _pictures(data_dir, split)
-  return pictures + [path.with_suffix('.pts') for path in pictures]
+  image_paths = _images(data_dir, split)
+  return image_paths + [path.with_suffix('.pts') for path in image_paths]
 
 
-def _pictures(data_dir, split):
+def _images(data_dir, split):
   if split not in SPLITS:
     raise ValueError(f'split={split!r}; 300W has {", ".join(SPLITS)}.')
   if not data_dir:
@@ -70,5 +84,5 @@ def _pictures(data_dir, split):
   for folder in SPLITS[split]:
     if not (root / folder).is_dir():
       raise FileNotFoundError(f'There is no folder {root / folder}: {HOW_TO_GET}')
-    files += list_pictures(root / folder)
+    files += list_images(root / folder)
   return files

@@ -43,36 +43,85 @@ class DataSet:
 
 _OF_LANDMARKS = 'boxes of the landmarks'
 DATASETS = {
-    'aflw': DataSet(
-        'AFLW, the subset of pose-invariant face alignment', aflw.read_aflw,
-        aflw.files_aflw, ('train', 'test'), {'train': (3901,), 'test': (1299,)},
-        'the paper, Sec. 4.1', 'boxes as provided', None, None,
-        hidden_is_labelled=True),
-    'afw': DataSet(
-        'AFW', afw.read_afw, afw.files_afw, ('test',), {'test': (468,)},
-        'the paper, Sec. 4.1', 'boxes as provided', 6, None),
-    'w300': DataSet(
-        '300W', ibug.read_300w, ibug.files_300w, tuple(ibug.SPLITS),
-        {'train': (3148,), 'test': (689,), 'common': (554,), 'challenging': (135,)},
-        'the paper, Sec. 4.1', _OF_LANDMARKS, 68, 'ibug68'),
-    '300wlp': DataSet(
-        '300W-LP', w300lp.read_300wlp, w300lp.files_300wlp, ('train',),
-        {'train': (61225, 122450)},
-        "TFDS's catalogue (the300w_lp); twice as many with the mirror images",
-        _OF_LANDMARKS, 68, 'ibug68', exact_params=True),
-    'aflw2000': DataSet(
-        'AFLW2000-3D (original labels)', w300lp.read_aflw2000,
-        w300lp.files_aflw2000, ('test',), {'test': (2000,)},
-        'Zhu et al., CVPR 2016', _OF_LANDMARKS, 68, 'ibug68', exact_params=True),
-    'folder': DataSet(
-        'folder of photographs', folder.read_folder, folder.files_folder,
-        ('train', 'test'), {}, '', 'boxes as provided, else of the landmarks', None,
-        None),
+  'aflw': DataSet(
+    'AFLW, the subset of pose-invariant face alignment',
+    aflw.read_aflw,
+    aflw.files_aflw,
+    ('train', 'test'),
+    {'train': (3901,), 'test': (1299,)},
+    'the paper, Sec. 4.1',
+    'boxes as provided',
+    None,
+    None,
+    hidden_is_labelled=True,
+  ),
+  'afw': DataSet(
+    'AFW',
+    afw.read_afw,
+    afw.files_afw,
+    ('test',),
+    {'test': (468,)},
+    'the paper, Sec. 4.1',
+    'boxes as provided',
+    6,
+    None,
+  ),
+  'w300': DataSet(
+    '300W',
+    ibug.read_300w,
+    ibug.files_300w,
+    tuple(ibug.SPLITS),
+    {'train': (3148,), 'test': (689,), 'common': (554,), 'challenging': (135,)},
+    'the paper, Sec. 4.1',
+    _OF_LANDMARKS,
+    68,
+    'ibug68',
+  ),
+  '300wlp': DataSet(
+    '300W-LP',
+    w300lp.read_300wlp,
+    w300lp.files_300wlp,
+    ('train',),
+    {'train': (61225, 122450)},
+    "TFDS's catalogue (the300w_lp); twice as many with the mirror images",
+    _OF_LANDMARKS,
+    68,
+    'ibug68',
+    exact_params=True,
+  ),
+  'aflw2000': DataSet(
+    'AFLW2000-3D (original labels)',
+    w300lp.read_aflw2000,
+    w300lp.files_aflw2000,
+    ('test',),
+    {'test': (2000,)},
+    'Zhu et al., CVPR 2016',
+    _OF_LANDMARKS,
+    68,
+    'ibug68',
+    exact_params=True,
+  ),
+  'folder': DataSet(
+    'folder of photos',
+    folder.read_folder,
+    folder.files_folder,
+    ('train', 'test'),
+    {},
+    '',
+    'boxes as provided, else of the landmarks',
+    None,
+    None,
+  ),
 }
 
 
-def read(name: str, data_dir: str | pathlib.Path | None, split: str, *,
-         model: MorphableModel | None = None) -> SampleSet:
+def read(
+  name: str,
+  data_dir: str | pathlib.Path | None,
+  split: str,
+  *,
+  model: MorphableModel | None = None,
+) -> SampleSet:
   """Reads one split of a data set.
 
   Args:
@@ -111,6 +160,8 @@ def count_problem(name: str, split: str, count: int) -> str | None:
   wanted = data.counts.get(split)
   if wanted is None or count in wanted:
     return None
-  return (f'{data.title}, {split}: {count} faces were found but '
-          f'{" or ".join(f"{n:,}" for n in wanted)} are published ({data.source}); '
-          'files are missing or do not belong to it.')
+  return (
+    f'{data.title}, {split}: {count} faces were found but '
+    f'{" or ".join(f"{n:,}" for n in wanted)} are published ({data.source}); '
+    'files are missing or do not belong to it.'
+  )

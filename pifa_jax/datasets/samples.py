@@ -1,4 +1,4 @@
-"""One labelled photograph, as every reader of a data set gives it."""
+"""One labelled photo, as every reader of a data set gives it."""
 
 import collections.abc
 import dataclasses
@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-# Twice a 24-megapixel camera; larger pictures are refused before decoding.
+# Twice a 24-megapixel camera; larger images are refused before decoding.
 MAX_PIXELS = 50_000_000
 # Only formats that Pillow decodes by itself: EPS, for one, starts Ghostscript.
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF', 'PPM')
@@ -28,9 +28,9 @@ class Sample:
     box: (4,) float32 outer edges (x, y, width, height).
     pose: (3,) float32 pitch, yaw, roll in degrees (R = Rx Ry Rz, see
       `projection`), if the data set labels them.
-    params: (8 + N_I + N_E,) float32 exact target P in pixels of the photograph,
+    params: (8 + N_I + N_E,) float32 exact target P in pixels of the photo,
       if the data set has it, for the face model that it was made with.
-    group: photographs of one group are variants of one picture and must not be
+    group: photos of one group are variants of one image and must not be
       split between training and validation; '' = a group of its own.
   """
 
@@ -68,13 +68,13 @@ class SampleSet:
 
 
 class LazySamples(collections.abc.Sequence):
-  """Samples whose photographs are read at every access, not kept in memory."""
+  """Samples whose photos are read at every access, not kept in memory."""
 
   def __init__(self, paths: Sequence[pathlib.Path], samples: Sequence[Sample]):
     """Makes the sequence.
 
     Args:
-      paths: of the photographs.
+      paths: of the photos.
       samples: without their `image_bytes`, in the same order.
     """
     self._paths, self._samples = list(paths), list(samples)
@@ -85,25 +85,27 @@ class LazySamples(collections.abc.Sequence):
   def __getitem__(self, index):
     if isinstance(index, slice):
       return [self[i] for i in range(*index.indices(len(self)))]
-    return dataclasses.replace(self._samples[index],
-                               image_bytes=self._paths[index].read_bytes())
+    return dataclasses.replace(
+      self._samples[index], image_bytes=self._paths[index].read_bytes()
+    )
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-  """Decodes a picture with Pillow, turned as its EXIF tag says.
+  """Decodes a image with Pillow, turned as its EXIF tag says.
 
   Args:
     data: an encoded file.
     name: for error messages.
 
   Returns:
-    (H, W, 3) uint8 RGB: grey, palette, CMYK and 16-bit pictures are converted,
+    (H, W, 3) uint8 RGB: grey, palette, CMYK and 16-bit images are converted,
     transparency is laid on mid-grey.
 
   Raises:
-    ValueError: if it is not a whole picture, or has more than `MAX_PIXELS`.
+    ValueError: if it is not a whole image, or has more than `MAX_PIXELS`.
   """
   from PIL import Image, ImageOps
+
   if not data:
     raise ValueError(f'{name} cannot be decoded: it is empty.')
   try:
@@ -113,18 +115,22 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
       image = Image.open(io.BytesIO(data), formats=_FORMATS)
       # The size is in the header: refused before any pixel is unpacked.
       if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f'{image.width} x {image.height} pixels is more than '
-                         f'the {MAX_PIXELS} that are read; scale it down')
+        raise ValueError(
+          f'{image.width} x {image.height} pixels is more than '
+          f'the {MAX_PIXELS} that are read; scale it down'
+        )
       return _to_rgb(ImageOps.exif_transpose(image), Image)
   # Pillow's readers raise many kinds on damaged files: OSError, SyntaxError,
   # struct.error, zlib.error, IndexError, ...
   except Exception as error:  # pylint: disable=broad-except
     head = data[:200].lstrip().lower()
-    what = ("it is a web page saved under a picture's name"
-            if head.startswith((b'<!doctype', b'<html')) else
-            'it is no picture of a known format'
-            if isinstance(error, Image.UnidentifiedImageError) else
-            str(error).rstrip('.') or type(error).__name__)
+    what = (
+      "it is a web page saved under a image's name"
+      if head.startswith((b'<!doctype', b'<html'))
+      else 'it is no image of a known format'
+      if isinstance(error, Image.UnidentifiedImageError)
+      else str(error).rstrip('.') or type(error).__name__
+    )
     raise ValueError(f'{name} cannot be decoded: {what}.') from error
 
 
@@ -140,13 +146,14 @@ def _to_rgb(image, pillow):
   return np.array(image.convert('RGB'))
 
 
-def picture_size(path: pathlib.Path) -> tuple[int, int]:
-  """(width, height) from a picture's header, turned as its EXIF tag says.
+def read_image_size(path: pathlib.Path) -> tuple[int, int]:
+  """(width, height) from a image's header, turned as its EXIF tag says.
 
   Raises:
-    OSError, ValueError: if it is no picture that is read here.
+    OSError, ValueError: if it is no image that is read here.
   """
   from PIL import Image
+
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
     try:
@@ -154,30 +161,36 @@ def picture_size(path: pathlib.Path) -> tuple[int, int]:
         turned = image.getexif().get(0x0112, 1) >= 5
         return image.size[::-1] if turned else image.size
     except Exception as error:  # pylint: disable=broad-except
-      raise ValueError(f'{path.name} is no picture that can be read') from error
+      raise ValueError(f'{path.name} is no image that can be read') from error
 
 
-def list_pictures(folder: pathlib.Path) -> list[pathlib.Path]:
-  """The pictures in a folder, by name; without what macOS hides beside them."""
-  return sorted(path for path in folder.iterdir()
-                if path.suffix.lower() in _SUFFIXES
-                and not path.name.startswith('.'))
+def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The images in a folder, by name; without what macOS hides beside them."""
+  return sorted(
+    path
+    for path in folder.iterdir()
+    if path.suffix.lower() in _SUFFIXES and not path.name.startswith('.')
+  )
 
 
-def list_pictures_below(folder: pathlib.Path) -> list[pathlib.Path]:
-  """The pictures in a folder and in all folders inside, folder by folder."""
-  folders = [folder, *sorted(path for path in folder.rglob('*')
-                             if path.is_dir() and not path.is_symlink())]
-  return [path for inside in folders for path in list_pictures(inside)]
+def list_images_below(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The images in a folder and in all folders inside, folder by folder."""
+  folders = [
+    folder,
+    *sorted(
+      path for path in folder.rglob('*') if path.is_dir() and not path.is_symlink()
+    ),
+  ]
+  return [path for inside in folders for path in list_images(inside)]
 
 
-def find_label(picture: pathlib.Path, suffix: str) -> pathlib.Path:
-  """The file of labels beside a picture, its suffix in small or capital letters.
+def find_label(image_path: pathlib.Path, suffix: str) -> pathlib.Path:
+  """The file of labels beside a image, its suffix in small or capital letters.
 
   Raises:
     ValueError: if there is none.
   """
   for end in (suffix, suffix.upper()):
-    if picture.with_suffix(end).is_file():
-      return picture.with_suffix(end)
-  raise ValueError(f'there is no {picture.stem}{suffix} beside it')
+    if image_path.with_suffix(end).is_file():
+      return image_path.with_suffix(end)
+  raise ValueError(f'there is no {image_path.stem}{suffix} beside it')

@@ -1,6 +1,6 @@
 """Labelled faces drawn from the face model: exact P, landmarks and visibility.
 
-Sample i is a function of (seed, i) alone: the same picture in any order and
+Sample i is a function of (seed, i) alone: the same image in any order and
 batch.
 """
 
@@ -15,19 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax import morphable_model, projection, rendering
+from pifa_jax.geometry import morphable_model, projection, rendering
 from pifa_jax.synthesis import anatomy as anatomy_lib
-from pifa_jax.synthesis import label_maps, plain
-from pifa_jax.synthesis import population as population_lib
-from pifa_jax.synthesis import portrait
-from pifa_jax.synthesis.appearance import Appearance
+from pifa_jax.synthesis import face_distribution as face_distribution_lib
+from pifa_jax.synthesis import full_renderer, label_maps, plain_renderer
 from pifa_jax.synthesis.draws import Draws
-from pifa_jax.synthesis.population import Population
+from pifa_jax.synthesis.face_distribution import FaceDistribution
+from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import Array, FaceParams, MorphableModel, flatten_params
 
-VERSION = 3  # part of the cache key: raise it when the pictures change
+VERSION = 3  # part of the cache key: raise it when the images change
 SCHEME = 'ibug68'
-LOOKS = ('full', 'plain')
+RENDERERS = ('full', 'plain')
 MAPS = ('depth', 'regions')
 
 # A landmark this far (mm on the built-in face: 9 % of the inter-ocular distance)
@@ -45,9 +44,9 @@ class SyntheticConfig:
   """The distribution of the faces.
 
   Attributes:
-    image_size: side of the packed crop, pixels.
+    image_size: side of the cached crop, pixels.
     margin: side of the crop over side of the face box.
-    look: 'full' = like photographs, by `appearance`; 'plain' = flat colours and
+    look: 'full' = like photos, by `appearance`; 'plain' = flat colours and
       simple grounds.
     population: poses and shapes.
     appearance: what `look` full draws, and how strongly.
@@ -55,36 +54,51 @@ class SyntheticConfig:
 
   image_size: int = 160
   margin: float = 1.4
-  look: str = 'full'
-  population: Population = Population()
-  appearance: Appearance = Appearance()
+  renderer: str = 'full'
+  face_distribution: FaceDistribution = FaceDistribution()
+  ingredients: Ingredients = Ingredients()
 
   def __post_init__(self):
-    if self.look not in LOOKS:
-      raise ValueError(f'look={self.look!r} is not one of {", ".join(LOOKS)}.')
+    if self.renderer not in RENDERERS:
+      raise ValueError(
+        f'renderer={self.renderer!r} is not one of {", ".join(RENDERERS)}.'
+      )
 
 
 def plain_config(**changes) -> SyntheticConfig:
-  """The config of the plain look: poses about the frontal one, no chosen actions.
+  """The config of the plain renderer: poses about the frontal one, no chosen actions.
 
   Args:
     **changes: other fields of `SyntheticConfig`.
   """
-  people = Population(pitch_mean=0.0, pitch_stddev=12.0, roll_mean=0.0,
-                      roll_stddev=14.0, closed_eyes=0.0, open_mouth=0.0,
-                      pursed_mouth=0.0, smile=0.0)
-  return SyntheticConfig(look='plain', population=people, **changes)
+  distribution = FaceDistribution(
+    pitch_mean=0.0,
+    pitch_stddev=12.0,
+    roll_mean=0.0,
+    roll_stddev=14.0,
+    closed_eyes=0.0,
+    open_mouth=0.0,
+    pursed_mouth=0.0,
+    smile=0.0,
+  )
+  return SyntheticConfig(renderer='plain', face_distribution=distribution, **changes)
 
 
-def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
-             start: int, count: int,
-             expression_units: dict[str, np.ndarray] | None = None,
-             photographs: np.ndarray | None = None, labels: Sequence[str] = (),
-             progress: Callable[[str], None] = lambda text: None
-             ) -> dict[str, np.ndarray]:
+def generate(
+  model: MorphableModel,
+  config: SyntheticConfig,
+  *,
+  seed: int,
+  start: int,
+  count: int,
+  expression_units: dict[str, np.ndarray] | None = None,
+  photos: np.ndarray | None = None,
+  labels: Sequence[str] = (),
+  progress: Callable[[str], None] = lambda text: None,
+) -> dict[str, np.ndarray]:
   """Draws samples start .. start + count - 1.
 
-  Where the picture has true perspective, 'landmarks' are where it shows them, while
+  Where the image has true perspective, 'landmarks' are where it shows them, while
   'params' stays the weak-perspective P of the same pose at the face's distance: its
   own landmarks lie up to a few percent of the face away. Things before the face
   (hair, glasses, hands) do not make a landmark invisible.
@@ -97,8 +111,8 @@ def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
     count: how many.
     expression_units: name -> (N_E,) coefficients of single actions; a face then
       adds a few of them with weights in [0, 1]. None = normal coefficients.
-    photographs: (N, P, P, 3) uint8, parts of which are behind a share of the faces
-      of the full look, see `Appearance.photographs`.
+    photos: (N, P, P, 3) uint8, parts of which are behind a share of the faces
+      of the full renderer, see `Appearance.photos`.
     labels: more of them: landmark schemes of the model, such as 'aflw34', and `MAPS`.
     progress: is told how far it has come.
 
@@ -115,12 +129,12 @@ def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
   Raises:
     ValueError: see `make_sampler`.
   """
-  draw = make_sampler(model, config, seed, expression_units, photographs, labels)
+  render = make_generator(model, config, seed, expression_units, photos, labels)
 
   def part(first):
     # One compiled size; what is too much at the end is thrown away.
-    out = jax.device_get(draw(jnp.arange(first, first + _CHUNK)))
-    return {name: value[:start + count - first] for name, value in out.items()}
+    out = jax.device_get(render(jnp.arange(first, first + _CHUNK)))
+    return {name: value[: start + count - first] for name, value in out.items()}
 
   firsts = range(start, start + count, _CHUNK)
   parts = []
@@ -133,98 +147,155 @@ def generate(model: MorphableModel, config: SyntheticConfig, *, seed: int,
       done = min(_CHUNK * len(parts), count)
       if done % 1024 == 0 or done == count:
         progress(f'  {done} of {count}')
-  return {name: np.concatenate([part[name] for part in parts])
-          for name in parts[0]}
+  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def make_sampler(model: MorphableModel, config: SyntheticConfig, seed: int,
-                 expression_units: dict[str, np.ndarray] | None = None,
-                 photographs: np.ndarray | None = None,
-                 labels: Sequence[str] = (), *,
-                 faces_at_once: int | None = None
-                 ) -> Callable[[Array], dict[str, jax.Array]]:
+def make_generator(
+  model: MorphableModel,
+  config: SyntheticConfig,
+  seed: int,
+  expression_units: dict[str, np.ndarray] | None = None,
+  photos: np.ndarray | None = None,
+  labels: Sequence[str] = (),
+  *,
+  faces_at_once: int | None = None,
+) -> Callable[[Array], dict[str, jax.Array]]:
   """The compiled function behind `generate`: (n,) indices -> samples.
 
   Args:
-    model, config, seed, expression_units, photographs, labels: see `generate`.
+    model, config, seed, expression_units, photos, labels: see `generate`.
     faces_at_once: drawn side by side; by default one on a CPU, whose caches hold one
-      picture, and many elsewhere. The same faces either way, to rounding.
+      image, and many elsewhere. The same faces either way, to rounding.
 
   Returns:
     A jitted function of (n,) int32.
 
   Raises:
-    ValueError: if the units are those of another face model, the photographs are no
+    ValueError: if the units are those of another face model, the photos are no
       squares, or there is no such label.
   """
-  anatomy = anatomy_lib.survey(model) if config.look == 'full' else None
+  anatomy = anatomy_lib.build_anatomy(model) if config.renderer == 'full' else None
   units = expression_units or {}
   stacked = np.stack(list(units.values())) if units else None
   if units and stacked.shape[1:] != (model.num_expression,):
-    raise ValueError(f'make_sampler(): expression_units have {stacked.shape[1:]} '
-                     f'coefficients, the face model {model.num_expression}; give those '
-                     'of the same model.')
-  if photographs is not None and (
-      photographs.dtype != np.uint8 or photographs.ndim != 4 or not len(photographs)
-      or photographs.shape[1] != photographs.shape[2] or photographs.shape[3] != 3):
-    raise ValueError(f'make_sampler(): photographs are {photographs.dtype} of shape '
-                     f'{photographs.shape}; squares (N, P, P, 3) uint8 are wanted.')
+    raise ValueError(
+      f'make_generator(): expression_units have {stacked.shape[1:]} '
+      f'coefficients, the face model {model.num_expression}; give those '
+      'of the same model.'
+    )
+  if photos is not None and (
+    photos.dtype != np.uint8
+    or photos.ndim != 4
+    or not len(photos)
+    or photos.shape[1] != photos.shape[2]
+    or photos.shape[3] != 3
+  ):
+    raise ValueError(
+      f'make_generator(): photos are {photos.dtype} of shape '
+      f'{photos.shape}; squares (N, P, P, 3) uint8 are wanted.'
+    )
   for name in labels:
     if name not in (*MAPS, *model.landmark_schemes):
-      raise ValueError(f'make_sampler(): the label {name!r} is neither of '
-                       f'{", ".join(MAPS)} nor a landmark scheme of the face model, '
-                       f'which has {", ".join(sorted(model.landmark_schemes))}.')
-  points = np.asarray(model.mean_shape)[np.asarray(
-      model.landmark_schemes[SCHEME])]
+      raise ValueError(
+        f'make_generator(): the label {name!r} is neither of '
+        f'{", ".join(MAPS)} nor a landmark scheme of the face model, '
+        f'which has {", ".join(sorted(model.landmark_schemes))}.'
+      )
+  points = np.asarray(model.mean_shape)[np.asarray(model.landmark_schemes[SCHEME])]
   tolerance = _TOLERANCE * float(np.linalg.norm(points[36] - points[45]))
-  arrays = jax.device_put((model, anatomy, stacked, photographs))
+  arrays = jax.device_put((model, anatomy, stacked, photos))
   if faces_at_once is None:
     faces_at_once = 1 if jax.default_backend() == 'cpu' else _FACES_AT_ONCE
-  return lambda indices: _samples(*arrays, seed, indices, config=config,
-                                  names=tuple(units), labels=tuple(labels),
-                                  tolerance=tolerance, faces_at_once=faces_at_once)
+  return lambda indices: _samples(
+    *arrays,
+    seed,
+    indices,
+    config=config,
+    names=tuple(units),
+    labels=tuple(labels),
+    tolerance=tolerance,
+    faces_at_once=faces_at_once,
+  )
 
 
 # At the top, so that samplers of other seeds share the compiled program.
-@functools.partial(jax.jit, static_argnames=('config', 'names', 'labels', 'tolerance',
-                                             'faces_at_once'))
-def _samples(model, anatomy, units, photographs, seed, indices, *, config, names,
-             labels, tolerance, faces_at_once):
+@functools.partial(
+  jax.jit, static_argnames=('config', 'names', 'labels', 'tolerance', 'faces_at_once')
+)
+def _samples(
+  model,
+  anatomy,
+  units,
+  photos,
+  seed,
+  indices,
+  *,
+  config,
+  names,
+  labels,
+  tolerance,
+  faces_at_once,
+):
   """(n,) indices -> the entries of `generate`."""
-  groups = population_lib.unit_groups(names)
-  keys = jax.vmap(
-      lambda index: jax.random.fold_in(jax.random.key(seed), index))(indices)
-  faces, angles = jax.vmap(
-      lambda key: _random_face(key, model, config, units, groups))(keys)
+  groups = face_distribution_lib.unit_groups(names)
+  keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(seed), index))(
+    indices
+  )
+  faces, angles = jax.vmap(lambda key: _random_face(key, model, config, units, groups))(
+    keys
+  )
   # All shapes in one product: one after the other they would cost as much as the
   # drawing (BUILD_NOTES.md D-40).
   vertices = jax.vmap(lambda face: morphable_model.shape(model, face))(faces)
   parts = label_maps.triangle_parts(model)
   return jax.lax.map(
-      lambda sample: _draw_face(*sample, model=model, anatomy=anatomy,
-                                config=config, tolerance=tolerance,
-                                photographs=photographs, labels=labels, parts=parts),
-      (keys, faces, angles, vertices),
-      batch_size=faces_at_once if faces_at_once > 1 else None)
+    lambda sample: _render_face(
+      *sample,
+      model=model,
+      anatomy=anatomy,
+      config=config,
+      tolerance=tolerance,
+      photos=photos,
+      labels=labels,
+      parts=parts,
+    ),
+    (keys, faces, angles, vertices),
+    batch_size=faces_at_once if faces_at_once > 1 else None,
+  )
 
 
 def _random_face(key, model, config, units, groups):
   """P without its scale and place, and yaw, pitch, roll in degrees."""
   keys = jax.random.split(jax.random.fold_in(key, 1), 3)
-  angles = population_lib.pose(keys[0], config.population)
+  angles = face_distribution_lib.pose(keys[0], config.face_distribution)
   rotation = projection.rotation_from_euler(*jnp.deg2rad(angles))
   return FaceParams(
-      camera=projection.camera_from_pose(rotation, 1.0, jnp.zeros(2)),
-      identity=population_lib.identity(keys[1], model, config.population),
-      expression=population_lib.expression(keys[2], model, config.population,
-                                           units, groups)), angles
+    camera=projection.camera_from_pose(rotation, 1.0, jnp.zeros(2)),
+    identity=face_distribution_lib.identity(keys[1], model, config.face_distribution),
+    expression=face_distribution_lib.expression(
+      keys[2], model, config.face_distribution, units, groups
+    ),
+  ), angles
 
 
-def _draw_face(key, face, angles, vertices, *, model, anatomy, config, tolerance,
-               photographs, labels, parts):
+def _render_face(
+  key,
+  face,
+  angles,
+  vertices,
+  *,
+  model,
+  anatomy,
+  config,
+  tolerance,
+  photos,
+  labels,
+  parts,
+):
   """The entries of `generate` for one sample."""
-  key_camera, key_look, key_ground, key_photo = jax.random.split(
-      jax.random.fold_in(key, 2), 4)
+  key_camera, key_face, key_ground, key_photo = jax.random.split(
+    jax.random.fold_in(key, 2), 4
+  )
   size = config.image_size
   side = size / config.margin
   edge = (size - side) / 2 - 0.5
@@ -233,30 +304,49 @@ def _draw_face(key, face, angles, vertices, *, model, anatomy, config, tolerance
   camera = projection.camera_from_pose(view.rotation, view.scale, view.translation)
   face = face.replace(camera=camera)
   points, depth = view(vertices[b])
-  if config.look == 'plain':
+  if config.renderer == 'plain':
     positions, depths = view(vertices)
     normals = morphable_model.vertex_normals(vertices, model.triangles)
-    image, z_buffer, triangle_ids = plain.draw(
-        key_look, key_ground, key_photo, model, positions, depths,
-        normals @ view.rotation.T, image_size=size)
+    image, z_buffer, triangle_ids = plain_renderer.render(
+      key_face,
+      key_ground,
+      key_photo,
+      model,
+      positions,
+      depths,
+      normals @ view.rotation.T,
+      image_size=size,
+    )
   else:
-    image, z_buffer, triangle_ids = portrait.draw(
-        key_look, model, anatomy, vertices, view, jnp.deg2rad(angles),
-        config.appearance, image_size=size, photographs=photographs,
-        # The blur is that of a face of the default config's size.
-        blur_scale=side / (SyntheticConfig.image_size / SyntheticConfig.margin))
+    image, z_buffer, triangle_ids = full_renderer.render(
+      key_face,
+      model,
+      anatomy,
+      vertices,
+      view,
+      jnp.deg2rad(angles),
+      config.ingredients,
+      image_size=size,
+      photos=photos,
+      # The blur is that of a face of the default config's size.
+      blur_scale=side / (SyntheticConfig.image_size / SyntheticConfig.margin),
+    )
   # In samples of the z-buffer; any of those around a landmark may show it.
   fine = z_buffer.shape[0] // size
   seen = lambda points, depth: rendering.z_buffer_visibility(
-      (points + 0.5) * fine - 0.5, depth, z_buffer,
-      tolerance=tolerance * view.scale, radius=fine)
+    (points + 0.5) * fine - 0.5,
+    depth,
+    z_buffer,
+    tolerance=tolerance * view.scale,
+    radius=fine,
+  )
   out = {
-      'images': jnp.uint8(jnp.round(255 * jnp.clip(image, 0.0, 1.0))),
-      'landmarks': points,
-      'visible': seen(points, depth),
-      'params': flatten_params(face),
-      'boxes': jnp.array([edge, edge, side, side], jnp.float32),
-      'yaw': angles[0],
+    'images': jnp.uint8(jnp.round(255 * jnp.clip(image, 0.0, 1.0))),
+    'landmarks': points,
+    'visible': seen(points, depth),
+    'params': flatten_params(face),
+    'boxes': jnp.array([edge, edge, side, side], jnp.float32),
+    'yaw': angles[0],
   }
   maps = label_maps.label_maps(z_buffer, triangle_ids, parts, size)
   for name in labels:
@@ -275,15 +365,22 @@ def _random_view(key, points, angles, config):
   seen = points @ rotation.T
   centre = (jnp.min(seen, axis=0) + jnp.max(seen, axis=0)) / 2
   size = jnp.sqrt(jnp.prod(jnp.ptp(seen[:, :2], axis=0)))
-  share = config.appearance.perspective if config.look == 'full' else 0.0
+  share = config.ingredients.perspective if config.renderer == 'full' else 0.0
   # Uniform in the nearness: selfies are common, telephoto is weak perspective.
   nearness = jnp.where(draws.chance(share), draws.uniform(0.1, 1.0), 0.0) / (
-      _NEAREST * size)
-  view = portrait.View(rotation=rotation, scale=jnp.float32(1.0),
-                       translation=jnp.zeros(2), nearness=nearness, centre=centre)
+    _NEAREST * size
+  )
+  view = full_renderer.View(
+    rotation=rotation,
+    scale=jnp.float32(1.0),
+    translation=jnp.zeros(2),
+    nearness=nearness,
+    centre=centre,
+  )
   flat, _ = view(points)
   low, high = jnp.min(flat, axis=0), jnp.max(flat, axis=0)
   scale = (config.image_size / config.margin) / jnp.sqrt(jnp.prod(high - low))
   middle = (config.image_size - 1) / 2
-  return dataclasses.replace(view, scale=scale,
-                             translation=middle - scale * (low + high) / 2)
+  return dataclasses.replace(
+    view, scale=scale, translation=middle - scale * (low + high) / 2
+  )

@@ -20,7 +20,7 @@ from pifa_jax.types import MorphableModel
 
 # Our name -> theirs. Both have one split, called train.
 NAMES = {'300wlp': 'the300w_lp', 'aflw2000': 'aflw2k3d'}
-_SIDE = 450  # pixels of every picture, and what points are divided by
+_SIDE = 450  # pixels of every image, and what points are divided by
 
 
 def folder(name: str, tfds_dir: str | pathlib.Path) -> pathlib.Path | None:
@@ -35,13 +35,16 @@ def folder(name: str, tfds_dir: str | pathlib.Path) -> pathlib.Path | None:
   """
   if name not in NAMES:
     return None
-  found = sorted(path.parent for path in
-                 (pathlib.Path(tfds_dir) / NAMES[name]).glob('*/dataset_info.json'))
+  found = sorted(
+    path.parent
+    for path in (pathlib.Path(tfds_dir) / NAMES[name]).glob('*/dataset_info.json')
+  )
   return found[-1] if found else None
 
 
-def read(name: str, tfds_dir: str | pathlib.Path, *,
-         model: MorphableModel | None = None) -> SampleSet:
+def read(
+  name: str, tfds_dir: str | pathlib.Path, *, model: MorphableModel | None = None
+) -> SampleSet:
   """Reads the one split of a data set of TFDS's catalogue.
 
   Args:
@@ -56,22 +59,26 @@ def read(name: str, tfds_dir: str | pathlib.Path, *,
     ValueError: if the records cannot be read, or `model` does not meet them.
   """
   import tensorflow_datasets as tfds
+
   where = folder(name, tfds_dir)
   try:
     builder = tfds.builder_from_directory(str(where))
     source = builder.as_data_source(
-        'train', decoders={'image': tfds.decode.SkipDecoding()})
+      'train', decoders={'image': tfds.decode.SkipDecoding()}
+    )
   # TFDS raises many kinds: NotImplementedError for its old file format, ...
   except Exception as error:  # pylint: disable=broad-except
     text = str(error).split('\n')[0][:200]
     raise ValueError(
-        f'{where} cannot be read without TensorFlow ({text}); prepare it with '
-        "file_format='array_record', or give the unpacked archive: --data_dir."
-        ) from error
+      f'{where} cannot be read without TensorFlow ({text}); prepare it with '
+      "file_format='array_record', or give the unpacked archive: --data_dir."
+    ) from error
   make = {'300wlp': _sample_300wlp, 'aflw2000': _sample_aflw2000}[name]
   if name != '300wlp' and model is not None:
-    raise ValueError(f'The records of {NAMES[name]} have no P; leave --exact_params '
-                     'out, or give the unpacked archive.')
+    raise ValueError(
+      f'The records of {NAMES[name]} have no P; leave --exact_params '
+      'out, or give the unpacked archive.'
+    )
   samples, rejects, rows = [], [], []
   for row in range(len(source)):
     label = f'{NAMES[name]}-{row:06d}'
@@ -82,9 +89,11 @@ def read(name: str, tfds_dir: str | pathlib.Path, *,
       rejects.append(Reject(label, str(error)))
   notes = []
   if name == '300wlp':
-    notes.append('The records have no file names: pictures with the same face '
-                 'coefficients count as variants of one photograph '
-                 f'({len({s.group for s in samples})} photographs).')
+    notes.append(
+      'The records have no file names: images with the same face '
+      'coefficients count as variants of one photo '
+      f'({len({s.group for s in samples})} photos).'
+    )
   if model is not None and samples:
     notes.append(w300lp.check_params(model, samples))
   return SampleSet(_Records(source, rows, samples), rejects, notes)
@@ -96,7 +105,7 @@ def files(name: str, tfds_dir: str | pathlib.Path) -> list[pathlib.Path]:
 
 
 class _Records(collections.abc.Sequence):
-  """Samples whose pictures are read from the records at every access."""
+  """Samples whose images are read from the records at every access."""
 
   def __init__(self, source, rows, samples):
     self._source, self._rows, self._samples = source, rows, samples
@@ -108,8 +117,8 @@ class _Records(collections.abc.Sequence):
     if isinstance(index, slice):
       return [self[i] for i in range(*index.indices(len(self)))]
     return dataclasses.replace(
-        self._samples[index],
-        image_bytes=bytes(self._source[self._rows[index]]['image']))
+      self._samples[index], image_bytes=bytes(self._source[self._rows[index]]['image'])
+    )
 
 
 def _points(record, key):
@@ -122,9 +131,9 @@ def _points(record, key):
 def _sample_300wlp(record, name, model):
   """One face; the labels are landmarks_3d, the projected 68 points.
 
-  roi is the crop of the original photograph, not a face: it is not used. Profiling
+  roi is the crop of the original photo, not a face: it is not used. Profiling
   (Zhu et al., CVPR 2016) turns a fitted face and keeps its coefficients, so equal
-  ones tell the variants of one photograph.
+  ones tell the variants of one photo.
   """
   pose = np.asarray(record['pose_params'], np.float64)
   if pose.shape != (7,) or not np.all(np.isfinite(pose)):
@@ -132,8 +141,15 @@ def _sample_300wlp(record, name, model):
   shape = np.asarray(record['shape_params'], np.float32)
   expression = np.asarray(record['exp_params'], np.float32)
   group = hashlib.sha256(shape.tobytes() + expression.tobytes()).hexdigest()[:16]
-  return w300lp.make_sample(name, _points(record, 'landmarks_3d'), pose,
-                            (shape, expression), _SIDE, model=model, group=group)
+  return w300lp.make_sample(
+    name,
+    _points(record, 'landmarks_3d'),
+    pose,
+    (shape, expression),
+    _SIDE,
+    model=model,
+    group=group,
+  )
 
 
 def _sample_aflw2000(record, name, model):
@@ -148,9 +164,14 @@ def _sample_aflw2000(record, name, model):
     raise ValueError('landmarks_68_3d_z is not 68 numbers')
   mean = load_face_model('builtin')
   mean = np.asarray(mean.mean_shape, np.float64)[
-      np.asarray(mean.landmark_schemes['ibug68'])]
+    np.asarray(mean.landmark_schemes['ibug68'])
+  ]
   low, high = points.min(axis=0), points.max(axis=0)
   return Sample(
-      name, b'', points.astype(np.float32), np.ones(68, bool),
-      np.concatenate([low, high - low]).astype(np.float32),
-      pose=w300lp.pose_of_points(mean, np.hstack([points, depth])))
+    name,
+    b'',
+    points.astype(np.float32),
+    np.ones(68, bool),
+    np.concatenate([low, high - low]).astype(np.float32),
+    pose=w300lp.pose_of_points(mean, np.hstack([points, depth])),
+  )

@@ -1,6 +1,6 @@
 """Any of the data sets as a TensorFlow Datasets builder; TensorFlow is not needed.
 
-The records are ArrayRecord files that hold the photographs as they were released
+The records are ArrayRecord files that hold the photos as they were released
 (encoded), so that reading them back gives exactly the samples of the raw reader.
 """
 
@@ -33,6 +33,7 @@ def builder_class(data_set: str) -> type:
     in the metadata.
   """
   import tensorflow_datasets as tfds
+
   data = registry.DATASETS[data_set]
   # 300W's common and challenging are parts of test: not stored twice.
   splits = [split for split in data.splits if split in ('train', 'test')]
@@ -43,41 +44,58 @@ def builder_class(data_set: str) -> type:
     name = f'pifa_{data_set}'
     VERSION = tfds.core.Version('2.0.0')
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f'The folder of {data.title} as its authors distribute it.')
+      f'The folder of {data.title} as its authors distribute it.'
+    )
 
     def _info(self):
       vector = functools.partial(tfds.features.Tensor, dtype=np.float32)
       return tfds.core.DatasetInfo(
-          builder=self, metadata=tfds.core.MetadataDict(),
-          # Row n of the records is the n-th usable face of the folder.
-          disable_shuffling=True,
-          features=tfds.features.FeaturesDict({
-              'name': tfds.features.Text(), 'group': tfds.features.Text(),
-              # Not features.Image: it would want TensorFlow, or encode anew.
-              'image': tfds.features.Tensor(shape=(), dtype=np.object_),
-              'landmarks': vector(shape=(None, 2)),
-              'visible': tfds.features.Tensor(shape=(None,), dtype=np.bool_),
-              'box': vector(shape=(4,)), 'pose': vector(shape=(None,)),
-          }))
+        builder=self,
+        metadata=tfds.core.MetadataDict(),
+        # Row n of the records is the n-th usable face of the folder.
+        disable_shuffling=True,
+        features=tfds.features.FeaturesDict(
+          {
+            'name': tfds.features.Text(),
+            'group': tfds.features.Text(),
+            # Not features.Image: it would want TensorFlow, or encode anew.
+            'image': tfds.features.Tensor(shape=(), dtype=np.object_),
+            'landmarks': vector(shape=(None, 2)),
+            'visible': tfds.features.Tensor(shape=(None,), dtype=np.bool_),
+            'box': vector(shape=(4,)),
+            'pose': vector(shape=(None,)),
+          }
+        ),
+      )
 
     def _split_generators(self, dl_manager):
-      found = {split: registry.read(data_set, dl_manager.manual_dir, split)
-               for split in splits}
+      found = {
+        split: registry.read(data_set, dl_manager.manual_dir, split) for split in splits
+      }
       for split, samples in found.items():
         self.info.metadata[split] = {
-            'notes': samples.notes,
-            'rejects': [[r.name, r.reason] for r in samples.rejects]}
-      return {split: self._generate_examples(samples.samples)
-              for split, samples in found.items()}
+          'notes': samples.notes,
+          'rejects': [[r.name, r.reason] for r in samples.rejects],
+        }
+      return {
+        split: self._generate_examples(samples.samples)
+        for split, samples in found.items()
+      }
 
     def _generate_examples(self, samples):
       for row, sample in enumerate(samples):
-        yield row, {
-            'name': sample.name, 'group': sample.group,
-            'image': sample.image_bytes, 'landmarks': sample.landmarks,
-            'visible': sample.visible, 'box': sample.box,
-            'pose': np.zeros(0, np.float32) if sample.pose is None
-                    else sample.pose}
+        yield (
+          row,
+          {
+            'name': sample.name,
+            'group': sample.group,
+            'image': sample.image_bytes,
+            'landmarks': sample.landmarks,
+            'visible': sample.visible,
+            'box': sample.box,
+            'pose': np.zeros(0, np.float32) if sample.pose is None else sample.pose,
+          },
+        )
 
   return PifaRecords
 
@@ -98,17 +116,25 @@ class _TfdsSamples(collections.abc.Sequence):
       raise IndexError(index)
     record = self._source[index % len(self)]
     pose = np.asarray(record['pose'], np.float32)
-    return Sample(record['name'].decode(), bytes(record['image']),
-                  np.asarray(record['landmarks'], np.float32),
-                  np.asarray(record['visible'], bool),
-                  np.asarray(record['box'], np.float32),
-                  pose=pose if pose.size else None,
-                  group=record['group'].decode())
+    return Sample(
+      record['name'].decode(),
+      bytes(record['image']),
+      np.asarray(record['landmarks'], np.float32),
+      np.asarray(record['visible'], bool),
+      np.asarray(record['box'], np.float32),
+      pose=pose if pose.size else None,
+      group=record['group'].decode(),
+    )
 
 
-def read(name: str, tfds_dir: str | pathlib.Path,
-         manual_dir: str | pathlib.Path | None, split: str, *,
-         model: MorphableModel | None = None) -> SampleSet:
+def read(
+  name: str,
+  tfds_dir: str | pathlib.Path,
+  manual_dir: str | pathlib.Path | None,
+  split: str,
+  *,
+  model: MorphableModel | None = None,
+) -> SampleSet:
   """Reads one split from TFDS records, which are made if they are not there.
 
   If the folder holds no records of ours but TFDS's own of the same data set
@@ -131,42 +157,53 @@ def read(name: str, tfds_dir: str | pathlib.Path,
   """
   data = registry.DATASETS[name]
   if split not in data.splits or split not in ('train', 'test'):
-    raise ValueError(f'split={split!r}; the records of {data.title} have '
-                     f'{", ".join(s for s in data.splits if s in ("train", "test"))}.')
+    raise ValueError(
+      f'split={split!r}; the records of {data.title} have '
+      f'{", ".join(s for s in data.splits if s in ("train", "test"))}.'
+    )
   try:
     import tensorflow_datasets as tfds
   except ImportError as error:
-    raise ValueError(f'tensorflow-datasets cannot be imported ({error}); install '
-                     'it, or leave --tfds_dir out.') from error
+    raise ValueError(
+      f'tensorflow-datasets cannot be imported ({error}); install '
+      'it, or leave --tfds_dir out.'
+    ) from error
   if _of_catalogue(name, tfds_dir):
     return tfds_catalogue.read(name, tfds_dir, model=model)
   if model is not None:
-    raise ValueError('--exact_params reads the unpacked archive; leave --tfds_dir '
-                     'out.')
+    raise ValueError('--exact_params reads the unpacked archive; leave --tfds_dir out.')
   builder = builder_class(name)(data_dir=str(tfds_dir), file_format='array_record')
   if not builder.is_prepared():
     # TFDS would make folders before it finds that something is missing.
     for each in data.splits:
       data.files(manual_dir, each)
     builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=str(pathlib.Path(manual_dir).expanduser())))
+      download_config=tfds.download.DownloadConfig(
+        manual_dir=str(pathlib.Path(manual_dir).expanduser())
+      )
+    )
   facts = builder.info.metadata[split]
   return SampleSet(
-      _TfdsSamples(builder.as_data_source(split)),
-      [Reject(name, reason) for name, reason in facts['rejects']],
-      list(facts['notes']))
+    _TfdsSamples(builder.as_data_source(split)),
+    [Reject(name, reason) for name, reason in facts['rejects']],
+    list(facts['notes']),
+  )
 
 
 def files(name: str, tfds_dir: str | pathlib.Path) -> list[pathlib.Path]:
   """The records of a data set, once they are made."""
   if _of_catalogue(name, tfds_dir):
     return tfds_catalogue.files(name, tfds_dir)
-  return sorted(path for path in (pathlib.Path(tfds_dir) / f'pifa_{name}').rglob('*')
-                if path.is_file())
+  return sorted(
+    path
+    for path in (pathlib.Path(tfds_dir) / f'pifa_{name}').rglob('*')
+    if path.is_file()
+  )
 
 
 def _of_catalogue(name, tfds_dir):
   """Whether a folder has TFDS's own records of a data set, and none of ours."""
-  return (not (pathlib.Path(tfds_dir) / f'pifa_{name}').exists()
-          and tfds_catalogue.folder(name, tfds_dir) is not None)
+  return (
+    not (pathlib.Path(tfds_dir) / f'pifa_{name}').exists()
+    and tfds_catalogue.folder(name, tfds_dir) is not None
+  )

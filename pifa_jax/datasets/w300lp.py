@@ -1,4 +1,4 @@
-"""300W-LP and AFLW2000-3D as they are distributed: pictures with .mat files.
+"""300W-LP and AFLW2000-3D as they are distributed: images with .mat files.
 
   300W-LP   {AFW,HELEN,IBUG,LFPW}[_Flip]/<photo>_<k>.jpg and .mat, k = variant in pose,
             landmarks/{AFW,...}/<photo>_<k>_pts.mat with pts_3d (68, 2)
@@ -13,32 +13,46 @@ from typing import Sequence
 
 import numpy as np
 
-from pifa_jax import matlab_files
-from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
-from pifa_jax.datasets.samples import find_label, list_pictures, picture_size
-from pifa_jax.types import MorphableModel
+from pifa_jax.datasets.samples import (
+  LazySamples,
+  Reject,
+  Sample,
+  SampleSet,
+  find_label,
+  list_images,
+  read_image_size,
+)
+from pifa_jax.files import matlab_files
+from pifa_jax.geometry import projection
+from pifa_jax.types import MorphableModel, unflatten_params
 
 FOLDERS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
 HOW_TO_GET_300WLP = (
-    '--data_dir must hold the folders AFW, HELEN, IBUG and LFPW (and their _Flip '
-    'twins, if wanted) of the unpacked 300W-LP.zip, which the authors of 3DDFA '
-    '(Zhu et al., CVPR 2016) give to researchers.')
+  '--data_dir must hold the folders AFW, HELEN, IBUG and LFPW (and their _Flip '
+  'twins, if wanted) of the unpacked 300W-LP.zip, which the authors of 3DDFA '
+  '(Zhu et al., CVPR 2016) give to researchers.'
+)
 HOW_TO_GET_AFLW2000 = (
-    '--data_dir must hold image00002.jpg, image00002.mat, ... of the unpacked '
-    'AFLW2000-3D.zip, which the authors of 3DDFA (Zhu et al., CVPR 2016) give to '
-    'researchers.')
+  '--data_dir must hold image00002.jpg, image00002.mat, ... of the unpacked '
+  'AFLW2000-3D.zip, which the authors of 3DDFA (Zhu et al., CVPR 2016) give to '
+  'researchers.'
+)
 # Micrometres of the Basel face in the millimetres of our models.
 _PER_UNIT = 1000.0
 _FAR = 1.0  # pixels
 
 
-def read_300wlp(data_dir: str | pathlib.Path | None, split: str = 'train', *,
-                model: MorphableModel | None = None) -> SampleSet:
-  """Reads 300W-LP: training only, as 300W's own photographs are in it.
+def read_300wlp(
+  data_dir: str | pathlib.Path | None,
+  split: str = 'train',
+  *,
+  model: MorphableModel | None = None,
+) -> SampleSet:
+  """Reads 300W-LP: training only, as 300W's own photos are in it.
 
   Labels are the projected 68 points of the 3D face (pts_3d of the landmarks
   folder, else pt2d). The box of a face is that of its landmarks: roi is the crop
-  of the photograph, not a face.
+  of the photo, not a face.
 
   Args:
     data_dir: the unpacked archive.
@@ -47,7 +61,7 @@ def read_300wlp(data_dir: str | pathlib.Path | None, split: str = 'train', *,
       samples then carry their exact P.
 
   Returns:
-    The split; variants and mirror images of one photograph share a group.
+    The split; variants and mirror images of one photo share a group.
 
   Raises:
     FileNotFoundError: if a folder is missing.
@@ -63,11 +77,15 @@ def read_300wlp(data_dir: str | pathlib.Path | None, split: str = 'train', *,
     labels = root / 'landmarks' / folder / f'{path.stem}_pts.mat'
     return f'{folder.removesuffix("_Flip")}/{photo}', labels
 
-  return _read(root, _pictures_300wlp(root), place, model)
+  return _read(root, _images_300wlp(root), place, model)
 
 
-def read_aflw2000(data_dir: str | pathlib.Path | None, split: str = 'test', *,
-                  model: MorphableModel | None = None) -> SampleSet:
+def read_aflw2000(
+  data_dir: str | pathlib.Path | None,
+  split: str = 'test',
+  *,
+  model: MorphableModel | None = None,
+) -> SampleSet:
   """Reads AFLW2000-3D: testing only, labels are pt3d_68 (the original set).
 
   Args:
@@ -85,62 +103,70 @@ def read_aflw2000(data_dir: str | pathlib.Path | None, split: str = 'test', *,
   if split != 'test':
     raise ValueError(f'split={split!r}; AFLW2000-3D has test alone.')
   root = pathlib.Path(data_dir).expanduser() if data_dir else None
-  return _read(root, _pictures_aflw2000(root), lambda path: ('', None), model)
+  return _read(root, _images_aflw2000(root), lambda path: ('', None), model)
 
 
-def files_300wlp(data_dir: str | pathlib.Path | None,
-                 split: str) -> list[pathlib.Path]:
+def files_300wlp(data_dir: str | pathlib.Path | None, split: str) -> list[pathlib.Path]:
   """The files that decide what `read_300wlp` gives."""
   del split
-  return _with_labels(_pictures_300wlp(
-      pathlib.Path(data_dir).expanduser() if data_dir else None))
+  return _with_labels(
+    _images_300wlp(pathlib.Path(data_dir).expanduser() if data_dir else None)
+  )
 
 
-def files_aflw2000(data_dir: str | pathlib.Path | None,
-                   split: str) -> list[pathlib.Path]:
+def files_aflw2000(
+  data_dir: str | pathlib.Path | None, split: str
+) -> list[pathlib.Path]:
   """The files that decide what `read_aflw2000` gives."""
   del split
-  return _with_labels(_pictures_aflw2000(
-      pathlib.Path(data_dir).expanduser() if data_dir else None))
+  return _with_labels(
+    _images_aflw2000(pathlib.Path(data_dir).expanduser() if data_dir else None)
+  )
 
 
-def _with_labels(pictures):
-  return pictures + [path.with_suffix('.mat') for path in pictures]
+def _with_labels(image_paths):
+  return image_paths + [path.with_suffix('.mat') for path in image_paths]
 
 
-def _pictures_300wlp(root):
+def _images_300wlp(root):
   if root is None:
     raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET_300WLP}')
-  folders = [folder for name in FOLDERS for folder in (root / name,
-                                                       root / f'{name}_Flip')
-             if folder.is_dir()]
+  folders = [
+    folder
+    for name in FOLDERS
+    for folder in (root / name, root / f'{name}_Flip')
+    if folder.is_dir()
+  ]
   missing = [name for name in FOLDERS if not (root / name).is_dir()]
   if missing:
-    raise FileNotFoundError(f'There is no folder {root / missing[0]}: '
-                            f'{HOW_TO_GET_300WLP}')
-  return [path for folder in folders for path in list_pictures(folder)]
+    raise FileNotFoundError(
+      f'There is no folder {root / missing[0]}: {HOW_TO_GET_300WLP}'
+    )
+  return [path for folder in folders for path in list_images(folder)]
 
 
-def _pictures_aflw2000(root):
+def _images_aflw2000(root):
   if root is None:
     raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET_AFLW2000}')
-  found = list_pictures(root) if root.is_dir() else []
+  found = list_images(root) if root.is_dir() else []
   if not found:
-    raise FileNotFoundError(f'There are no pictures in {root}: '
-                            f'{HOW_TO_GET_AFLW2000}')
+    raise FileNotFoundError(f'There are no images in {root}: {HOW_TO_GET_AFLW2000}')
   return found
 
 
-def _read(root, pictures, place, model):
+def _read(root, image_paths, place, model):
   paths, samples, rejects = [], [], []
-  for path in pictures:
+  for path in image_paths:
     name = path.relative_to(root).as_posix()
     group, better_labels = place(path)
     try:
       points, pose_para, coefficients = _labels(path, better_labels)
-      height = None if model is None else picture_size(path)[1]
-      samples.append(make_sample(name, points, pose_para, coefficients, height,
-                                 model=model, group=group))
+      height = None if model is None else read_image_size(path)[1]
+      samples.append(
+        make_sample(
+          name, points, pose_para, coefficients, height, model=model, group=group
+        )
+      )
       paths.append(path)
     except (OSError, ValueError) as error:
       rejects.append(Reject(name, str(error)))
@@ -148,19 +174,26 @@ def _read(root, pictures, place, model):
   return SampleSet(LazySamples(paths, samples), rejects, notes)
 
 
-def make_sample(name: str, points: np.ndarray, pose_para: np.ndarray,
-                coefficients: tuple[np.ndarray, np.ndarray], height: int | None, *,
-                model: MorphableModel | None, group: str) -> Sample:
-  """A sample from what 300W-LP says of a picture, without the picture's bytes.
+def make_sample(
+  name: str,
+  points: np.ndarray,
+  pose_para: np.ndarray,
+  coefficients: tuple[np.ndarray, np.ndarray],
+  height: int | None,
+  *,
+  model: MorphableModel | None,
+  group: str,
+) -> Sample:
+  """A sample from what 300W-LP says of a image, without the image's bytes.
 
   Args:
-    name: of the picture.
+    name: of the image.
     points: (68, 2) 0-based pixels.
     pose_para: (7,) Pose_Para.
     coefficients: Shape_Para (199,) and Exp_Para (29,).
-    height: of the picture; needed with `model`.
+    height: of the image; needed with `model`.
     model: the Basel model, for the exact P; None = without.
-    group: of the variants of one photograph.
+    group: of the variants of one photo.
 
   Returns:
     The sample.
@@ -172,22 +205,28 @@ def make_sample(name: str, points: np.ndarray, pose_para: np.ndarray,
   if model is not None:
     camera = camera_from_pose_para(pose_para, height)
     params = np.concatenate([camera.ravel(), *coefficients]).astype(np.float32)
-    if len(params) != 8 + model.num_identity + model.num_expression:
+    if len(params) != model.num_params:
       raise ValueError(
-          f'it has {len(coefficients[0])} + {len(coefficients[1])} coefficients, '
-          f'the face model {model.num_identity} + {model.num_expression}')
+        f'it has {len(coefficients[0])} + {len(coefficients[1])} coefficients, '
+        f'the face model {model.num_identity} + {model.num_expression}'
+      )
   low, high = points.min(axis=0), points.max(axis=0)
   return Sample(
-      name, b'', points.astype(np.float32), np.ones(68, bool),
-      np.concatenate([low, high - low]).astype(np.float32),
-      pose=np.rad2deg(pose_para[:3]).astype(np.float32), params=params, group=group)
+    name,
+    b'',
+    points.astype(np.float32),
+    np.ones(68, bool),
+    np.concatenate([low, high - low]).astype(np.float32),
+    pose=np.rad2deg(pose_para[:3]).astype(np.float32),
+    params=params,
+    group=group,
+  )
 
 
 def _labels(path, better):
-  """68 points, Pose_Para and (Shape_Para, Exp_Para) of one picture."""
+  """68 points, Pose_Para and (Shape_Para, Exp_Para) of one image."""
   label = find_label(path, '.mat')
-  content = matlab_files.read_numbers(label,
-                                      ('Pose_Para', 'Shape_Para', 'Exp_Para'))
+  content = matlab_files.read_numbers(label, ('Pose_Para', 'Shape_Para', 'Exp_Para'))
   pose = content['Pose_Para'].ravel()
   if pose.shape != (7,) or not np.all(np.isfinite(pose)):
     raise ValueError(f'{path.stem}.mat: Pose_Para is not seven numbers')
@@ -202,8 +241,11 @@ def _labels(path, better):
     raise ValueError(f'{path.stem}.mat has no 68 points')
   if not np.all(np.abs(points) < 1e6):
     raise ValueError(f'{path.stem}.mat has a point that is not finite')
-  return (points.astype(np.float64) - 1.0, pose,
-          (content['Shape_Para'].ravel(), content['Exp_Para'].ravel()))
+  return (
+    points.astype(np.float64) - 1.0,
+    pose,
+    (content['Shape_Para'].ravel(), content['Exp_Para'].ravel()),
+  )
 
 
 def check_params(model: MorphableModel, samples: Sequence[Sample]) -> str:
@@ -219,34 +261,33 @@ def check_params(model: MorphableModel, samples: Sequence[Sample]) -> str:
   Raises:
     ValueError: if that is more than a pixel.
   """
-  some = samples[::max(1, len(samples) // 64)]
+  some = samples[:: max(1, len(samples) // 64)]
   ids = np.asarray(model.landmark_schemes['ibug68'])
-  mean, identity, expression = (np.asarray(a[..., ids, :], np.float64) for a in (
-      model.mean_shape, model.identity_basis, model.expression_basis))
+  mean, identity, expression = (
+    np.asarray(a[..., ids, :], np.float64)
+    for a in (model.mean_shape, model.identity_basis, model.expression_basis)
+  )
   offsets = []
   for sample in some:
-    p = sample.params.astype(np.float64)
-    face = (mean + np.tensordot(p[8:8 + model.num_identity], identity, 1)
-            + np.tensordot(p[8 + model.num_identity:], expression, 1))
-    m = p[:8].reshape(2, 4)
-    offsets.append(face @ m[:, :3].T + m[:, 3] - sample.landmarks)
+    p = unflatten_params(sample.params.astype(np.float64), model.num_identity)
+    face = (
+      mean
+      + np.tensordot(p.identity, identity, 1)
+      + np.tensordot(p.expression, expression, 1)
+    )
+    offsets.append(face @ p.camera[:, :3].T + p.camera[:, 3] - sample.landmarks)
   offset = np.mean(offsets, axis=(0, 1))
   far = np.mean(np.linalg.norm(offsets, axis=-1))
-  note = (f'The exact P of {len(some)} faces meets the labels within {far:.2f} '
-          f'pixels on average; mean offset ({offset[0]:+.2f}, {offset[1]:+.2f}).')
+  note = (
+    f'The exact P of {len(some)} faces meets the labels within {far:.2f} '
+    f'pixels on average; mean offset ({offset[0]:+.2f}, {offset[1]:+.2f}).'
+  )
   if not far < _FAR:
-    raise ValueError(note + ' More than one pixel: --face_model is not the Basel '
-                     'model of the data set, or its coordinates are not as assumed.')
+    raise ValueError(
+      note + ' More than one pixel: --face_model is not the Basel '
+      'model of the data set, or its coordinates are not as assumed.'
+    )
   return note
-
-
-def _rotation(pitch, yaw, roll):
-  """Rx(pitch) Ry(yaw) Rz(roll): `projection.rotation_from_euler` in float64."""
-  (cx, sx), (cy, sy), (cz, sz) = ((np.cos(a), np.sin(a))
-                                  for a in (pitch, yaw, roll))
-  return (np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
-          @ np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
-          @ np.array([[cz, sz, 0], [-sz, cz, 0], [0, 0, 1]]))
 
 
 def camera_from_pose_para(pose_para: np.ndarray, height: int) -> np.ndarray:
@@ -255,23 +296,24 @@ def camera_from_pose_para(pose_para: np.ndarray, height: int) -> np.ndarray:
   Args:
     pose_para: (7,) pitch, yaw, roll in radians; tx, ty, tz in pixels; f in pixels
       per micrometre.
-    height: of the photograph, pixels.
+    height: of the photo, pixels.
 
   Returns:
     (2, 4) float64, for a model in millimetres: 0-based pixels, v down.
   """
   pitch, yaw, roll, tx, ty, _, f = np.asarray(pose_para, np.float64)
-  linear = f * _PER_UNIT * _rotation(pitch, yaw, roll)
+  linear = f * _PER_UNIT * projection.rotation_from_euler(yaw, pitch, roll, xp=np)
   return np.array([[*linear[0], tx - 1.0], [*-linear[1], height - ty]])
 
 
-def pose_para_from_camera(camera: np.ndarray, height: int,
-                          tz: float = 0.0) -> np.ndarray:
+def pose_para_from_camera(
+  camera: np.ndarray, height: int, tz: float = 0.0
+) -> np.ndarray:
   """The inverse of `camera_from_pose_para`; M says nothing of tz.
 
   Args:
     camera: (2, 4) a scaled rotation and a translation.
-    height: of the photograph.
+    height: of the photo.
     tz: to be filled in.
 
   Returns:
@@ -281,11 +323,12 @@ def pose_para_from_camera(camera: np.ndarray, height: int,
   m1, m2 = camera[0, :3], -camera[1, :3]
   scale = np.sqrt((m1 @ m1 + m2 @ m2) / 2)
   r1, r2 = m1 / scale, m2 / scale
-  r3 = np.cross(r1, r2)
-  yaw = -np.arcsin(np.clip(r1[2], -1, 1))
-  return np.array([np.arctan2(r2[2], r3[2]), yaw, np.arctan2(r1[1], r1[0]),
-                   camera[0, 3] + 1.0, height - camera[1, 3], tz,
-                   scale / _PER_UNIT])
+  yaw, pitch, roll = projection.euler_from_rotation(
+    np.stack([r1, r2, np.cross(r1, r2)]), xp=np
+  )
+  return np.array(
+    [pitch, yaw, roll, camera[0, 3] + 1.0, height - camera[1, 3], tz, scale / _PER_UNIT]
+  )
 
 
 def pose_of_points(mean: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -303,8 +346,9 @@ def pose_of_points(mean: np.ndarray, points: np.ndarray) -> np.ndarray:
   return np.rad2deg(pose_para_from_camera(m, 0)[:3]).astype(np.float32)
 
 
-def similarity(source: np.ndarray, target: np.ndarray
-               ) -> tuple[np.ndarray, float, np.ndarray]:
+def similarity(
+  source: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, float, np.ndarray]:
   """The similarity that moves points best: target = scale R source + shift.
 
   Umeyama, "Least-squares estimation of transformation parameters between two point

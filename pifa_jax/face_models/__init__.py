@@ -1,12 +1,20 @@
 """Face models (3DMMs): the built-in one, our file format, subdivision."""
 
-from pifa_jax.face_models.npz_format import load_npz
-from pifa_jax.face_models.npz_format import save_npz
-from pifa_jax.face_models.registry import face_model_hash
-from pifa_jax.face_models.registry import load_expression_units
-from pifa_jax.face_models.registry import load_face_model
-from pifa_jax.face_models.registry import load_landmark_ids
+from pifa_jax.face_models.npz_format import load_npz, save_npz
+from pifa_jax.face_models.registry import (
+  face_model_hash,
+  load_expression_units,
+  load_face_model,
+  load_landmark_ids,
+)
 from pifa_jax.face_models.subdivision import subdivide
 
-__all__ = ['face_model_hash', 'load_expression_units', 'load_face_model',
-           'load_landmark_ids', 'load_npz', 'save_npz', 'subdivide']
+__all__ = [
+  'face_model_hash',
+  'load_expression_units',
+  'load_face_model',
+  'load_landmark_ids',
+  'load_npz',
+  'save_npz',
+  'subdivide',
+]

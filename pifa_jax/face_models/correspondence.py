@@ -7,14 +7,15 @@ import numpy as np
 from pifa_jax.types import MorphableModel
 
 # A choice of what to draw, not parts of a face.
-_NOT_PARTS = ('drawn', 'mask_five')
+_NOT_PARTS = ('rendered', 'mask_five')
 # A vertex farther than this from all of the warped face, in outer-eye-corner
 # distances, has no counterpart: 10 mm on the built-in face.
 _FARTHEST = 0.12
 
 
-def carry_regions(model: MorphableModel, source: MorphableModel,
-                  known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def carry_regions(
+  model: MorphableModel, source: MorphableModel, known: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
   """Finds the parts of a face model by those of another one.
 
   The source's mean shape is bent onto the model's by the smoothest map that takes
@@ -29,18 +30,23 @@ def carry_regions(model: MorphableModel, source: MorphableModel,
 
   Returns:
     `known`, and name -> (K,) int32 sorted vertex ids of `model` for the source's other
-    regions but 'drawn' and 'mask_five'; a part that no vertex is near to is left out.
+    regions but 'rendered' and 'mask_five'; a part that no vertex is near to is left out.
   """
   # Here, because only converting needs them.
   import scipy.interpolate
   import scipy.spatial
-  at, to = (np.asarray(m.mean_shape, np.float64)[np.asarray(m.landmark_schemes['ibug68'])]
-            for m in (source, model))
+
+  at, to = (
+    np.asarray(m.mean_shape, np.float64)[np.asarray(m.landmark_schemes['ibug68'])]
+    for m in (source, model)
+  )
   units = [np.linalg.norm(points[36] - points[45]) for points in (at, to)]
-  bend = scipy.interpolate.RBFInterpolator(at / units[0], to / units[1],
-                                           kernel='linear', degree=1)
+  bend = scipy.interpolate.RBFInterpolator(
+    at / units[0], to / units[1], kernel='linear', degree=1
+  )
   gap, nearest = scipy.spatial.cKDTree(bend(source.mean_shape / units[0])).query(
-      model.mean_shape / units[1])
+    model.mean_shape / units[1]
+  )
   free = gap < _FARTHEST
   for ids in known.values():
     free[ids] = False

@@ -6,13 +6,14 @@ import numpy as np
 _IRIS, _PUPIL = 0.45, 0.25
 
 
-def eye_regions(mean: np.ndarray, left: np.ndarray, right: np.ndarray
-                ) -> dict[str, np.ndarray]:
+def eye_regions(
+  mean: np.ndarray, left: np.ndarray, right: np.ndarray
+) -> dict[str, np.ndarray]:
   """Regions of a face model that has eyeballs.
 
   Args:
     mean: (Q, 3) mean shape, looking along +z.
-    left: (K,) vertex ids of the eyeball on the picture's left.
+    left: (K,) vertex ids of the eyeball on the image's left.
     right: (K,) those of the other one.
 
   Returns:

@@ -13,14 +13,18 @@ import pathlib
 
 import numpy as np
 
-from pifa_jax import formats
 from pifa_jax.face_models import conversion, eyes
+from pifa_jax.files import formats
 from pifa_jax.types import MorphableModel
 
 # Vertex groups in ICT-FaceKit's README. "Left" there is the person's.
 _FACE, _HEAD, _ALL = 9_409, 11_248, 26_719
-_GROUPS = {'mouth_inside': (11_248, 13_294), 'eye_sockets': (13_294, 14_062),
-           'eyeball_right': (21_451, 23_021), 'eyeball_left': (23_021, 24_591)}
+_GROUPS = {
+  'mouth_inside': (11_248, 13_294),
+  'eye_sockets': (13_294, 14_062),
+  'eyeball_right': (21_451, 23_021),
+  'eyeball_left': (23_021, 24_591),
+}
 _PER_MM = 0.1
 
 
@@ -46,26 +50,37 @@ def convert_ict(folder: str | os.PathLike[str]) -> MorphableModel:
     for stem in stems:
       vertices, _ = read_obj(known[stem])
       if len(vertices) != len(mean):
-        raise ValueError(f'{known[stem]} has {len(vertices)} vertices, the neutral '
-                         f'mesh {len(mean)}.')
+        raise ValueError(
+          f'{known[stem]} has {len(vertices)} vertices, the neutral mesh {len(mean)}.'
+        )
       found.append((vertices - mean)[kept])
     return np.stack(found)
 
   kept, parts = _kept(mean)
   new_id = np.full(len(mean), -1)
   new_id[kept] = np.arange(len(kept))
-  triangles = new_id[np.concatenate([np.asarray(q)[[0, i, i + 1]][None]
-                                     for q in quads for i in range(1, len(q) - 1)])]
+  triangles = new_id[
+    np.concatenate(
+      [np.asarray(q)[[0, i, i + 1]][None] for q in quads for i in range(1, len(q) - 1)]
+    )
+  ]
   triangles = triangles[(triangles >= 0).all(axis=1)]
   identity, expression = modes(identities), modes(expressions)
   return conversion.assemble(
-      source=str(folder), units_per_mm=_PER_MM, mean=mean[kept], identity=identity,
-      identity_stddev=np.ones(len(identity)), expression=expression,
-      # Coefficients of expressions lie in [0, 1]: as wide as the uniform
-      # distribution on it about 0.
-      expression_stddev=np.full(len(expression), 3**-0.5), triangles=triangles,
-      landmarks=np.array(landmarks), drawn=np.arange(min(_FACE, len(kept))),
-      parts={name: new_id[ids] for name, ids in parts.items()})
+    source=str(folder),
+    units_per_mm=_PER_MM,
+    mean=mean[kept],
+    identity=identity,
+    identity_stddev=np.ones(len(identity)),
+    expression=expression,
+    # Coefficients of expressions lie in [0, 1]: as wide as the uniform
+    # distribution on it about 0.
+    expression_stddev=np.full(len(expression), 3**-0.5),
+    triangles=triangles,
+    landmarks=np.array(landmarks),
+    rendered=np.arange(min(_FACE, len(kept))),
+    parts={name: new_id[ids] for name, ids in parts.items()},
+  )
 
 
 def expression_units(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -82,8 +97,12 @@ def expression_units(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     FileNotFoundError, ValueError: see `convert_ict`.
   """
   names = _open(folder)[-1]
-  spelt = [name[:-2] + {'_L': 'Left', '_R': 'Right'}[name[-2:]]
-           if name.endswith(('_L', '_R')) else name for name in names]
+  spelt = [
+    name[:-2] + {'_L': 'Left', '_R': 'Right'}[name[-2:]]
+    if name.endswith(('_L', '_R'))
+    else name
+    for name in names
+  ]
   return dict(zip(spelt, np.eye(len(names), dtype=np.float32)))
 
 
@@ -92,23 +111,32 @@ def _open(folder):
   folder = pathlib.Path(folder).expanduser()
   for name in ('generic_neutral_mesh.obj', 'vertex_indices.json'):
     if not (folder / name).is_file():
-      raise FileNotFoundError(f'There is no {folder / name}; give the folder '
-                              'FaceXModel of ICT-FaceKit.')
+      raise FileNotFoundError(
+        f'There is no {folder / name}; give the folder FaceXModel of ICT-FaceKit.'
+      )
   content = formats.parse_json((folder / name).read_bytes(), name)
-  landmarks, expressions = (content.get('idx_to_landmark_verts'),
-                            content.get('expressions'))
-  if not isinstance(landmarks, list) or not isinstance(expressions, list) or not all(
-      isinstance(i, int) for i in landmarks) or not all(
-          isinstance(e, str) for e in expressions):
-    raise ValueError(f'{folder / name} lacks the lists "idx_to_landmark_verts" and '
-                     '"expressions".')
+  landmarks, expressions = (
+    content.get('idx_to_landmark_verts'),
+    content.get('expressions'),
+  )
+  if (
+    not isinstance(landmarks, list)
+    or not isinstance(expressions, list)
+    or not all(isinstance(i, int) for i in landmarks)
+    or not all(isinstance(e, str) for e in expressions)
+  ):
+    raise ValueError(
+      f'{folder / name} lacks the lists "idx_to_landmark_verts" and "expressions".'
+    )
   known = {path.stem: path for path in sorted(folder.glob('*.obj'))}
   identities = [stem for stem in known if stem.startswith('identity')]
   expressions = [stem for stem in expressions if stem in known]
   if not identities or not expressions:
-    raise ValueError(f'{folder} holds {len(identities)} identity and '
-                     f'{len(expressions)} expression meshes; at least one of each is '
-                     'needed.')
+    raise ValueError(
+      f'{folder} holds {len(identities)} identity and '
+      f'{len(expressions)} expression meshes; at least one of each is '
+      'needed.'
+    )
   return folder, known, landmarks, identities, expressions
 
 
@@ -118,8 +146,10 @@ def _kept(mean):
     return np.arange(min(_HEAD, len(mean))), {}
   parts = {name: np.arange(*span) for name, span in _GROUPS.items()}
   kept = np.concatenate([np.arange(_HEAD), *parts.values()])
-  return kept, {**parts, **eyes.eye_regions(mean, parts['eyeball_left'],
-                                            parts['eyeball_right'])}
+  return kept, {
+    **parts,
+    **eyes.eye_regions(mean, parts['eyeball_left'], parts['eyeball_right']),
+  }
 
 
 def read_obj(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[list[int]]]:
@@ -149,10 +179,12 @@ def read_obj(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[list[int]]]
           if len(polygons[-1]) < 3:
             raise ValueError
       except ValueError as error:
-        raise ValueError(f'{path}, line {number}: {line.strip()[:60]!r} is not a '
-                         'vertex or a polygon.') from error
+        raise ValueError(
+          f'{path}, line {number}: {line.strip()[:60]!r} is not a vertex or a polygon.'
+        ) from error
   ids = [i for polygon in polygons for i in polygon]
   if not vertices or not ids or min(ids) < 0 or max(ids) >= len(vertices):
-    raise ValueError(f'{path} is not a mesh: {len(vertices)} vertices, and polygons '
-                     'that name others.')
+    raise ValueError(
+      f'{path} is not a mesh: {len(vertices)} vertices, and polygons that name others.'
+    )
   return np.array(vertices), polygons

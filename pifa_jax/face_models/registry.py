@@ -6,9 +6,9 @@ import pathlib
 
 import numpy as np
 
-from pifa_jax import array_files
 from pifa_jax.face_models import npz_format
 from pifa_jax.face_models import subdivision as subdivision_lib
+from pifa_jax.files import array_files
 from pifa_jax.types import MorphableModel
 
 _ASSETS = pathlib.Path(__file__).parent / 'assets'
@@ -17,8 +17,9 @@ _BUILTIN_FILE = 'builtin_face.npz'
 _MAX_SUBDIVISION = 2
 
 
-def load_face_model(name_or_path: str | os.PathLike[str] = _BUILTIN, *,
-                    subdivision: int | None = None) -> MorphableModel:
+def load_face_model(
+  name_or_path: str | os.PathLike[str] = _BUILTIN, *, subdivision: int | None = None
+) -> MorphableModel:
   """Loads a face model.
 
   Args:
@@ -39,11 +40,14 @@ def load_face_model(name_or_path: str | os.PathLike[str] = _BUILTIN, *,
   name, (path, levels_in_name) = os.fspath(name_or_path), _path(name_or_path)
   levels = subdivision if subdivision is not None else (levels_in_name or 0)
   if levels not in range(_MAX_SUBDIVISION + 1):
-    raise ValueError(f'subdivision={subdivision} is not 0, 1 or 2; every level '
-                     'has four times the triangles.')
+    raise ValueError(
+      f'subdivision={subdivision} is not 0, 1 or 2; every level '
+      'has four times the triangles.'
+    )
   if levels_in_name is not None and levels != levels_in_name:
-    raise ValueError(f'subdivision={subdivision} contradicts the name {name!r}; '
-                     'give one of the two.')
+    raise ValueError(
+      f'subdivision={subdivision} contradicts the name {name!r}; give one of the two.'
+    )
   return subdivision_lib.subdivide(npz_format.load_npz(path), levels=levels)
 
 
@@ -57,19 +61,21 @@ def face_model_hash(model: MorphableModel) -> str:
     64 hex digits; the same for equal arrays, wherever they came from.
   """
   arrays = {
-      'mean_shape': np.asarray(model.mean_shape, np.float32),
-      'identity_basis': np.asarray(model.identity_basis, np.float32),
-      'identity_stddev': np.asarray(model.identity_stddev, np.float32),
-      'expression_basis': np.asarray(model.expression_basis, np.float32),
-      'expression_stddev': np.asarray(model.expression_stddev, np.float32),
-      'triangles': np.asarray(model.triangles, np.int32),
-      'mean_normals': np.asarray(model.mean_normals, np.float32),
-      'nose_tip': np.asarray(model.nose_tip, np.int32),
+    'mean_shape': np.asarray(model.mean_shape, np.float32),
+    'identity_basis': np.asarray(model.identity_basis, np.float32),
+    'identity_stddev': np.asarray(model.identity_stddev, np.float32),
+    'expression_basis': np.asarray(model.expression_basis, np.float32),
+    'expression_stddev': np.asarray(model.expression_stddev, np.float32),
+    'triangles': np.asarray(model.triangles, np.int32),
+    'mean_normals': np.asarray(model.mean_normals, np.float32),
+    'nose_tip': np.asarray(model.nose_tip, np.int32),
   }
   if model.symmetry is not None:
     arrays['symmetry'] = np.asarray(model.symmetry, np.int32)
-  for prefix, table in (('landmarks', model.landmark_schemes),
-                        ('regions', model.regions)):
+  for prefix, table in (
+    ('landmarks', model.landmark_schemes),
+    ('regions', model.regions),
+  ):
     for name, ids in table.items():
       arrays[f'{prefix}/{name}'] = np.asarray(ids, np.int32)
   return array_files.content_hash(arrays)
@@ -88,8 +94,9 @@ def file_hash(path: str | os.PathLike[str]) -> str:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def load_landmark_ids(path: str | os.PathLike[str], *,
-                      num_vertices: int | None = None) -> np.ndarray:
+def load_landmark_ids(
+  path: str | os.PathLike[str], *, num_vertices: int | None = None
+) -> np.ndarray:
   """Reads a landmark scheme, the vector b of Eq. (3), from a text file.
 
   Args:
@@ -107,29 +114,33 @@ def load_landmark_ids(path: str | os.PathLike[str], *,
   path = pathlib.Path(path)
   if not path.is_file():
     raise FileNotFoundError(
-        f'No landmark file at {path}; make a text file with one 0-based vertex id '
-        'a line.')
+      f'No landmark file at {path}; make a text file with one 0-based vertex id a line.'
+    )
   ids = []
   for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
     text = line.split('#', 1)[0].strip()
     if not text:
       continue
     if not (text.isascii() and text.isdigit()):
-      raise ValueError(f'{path}, line {number}: {text!r} is not a vertex id; write '
-                       'one 0-based whole number a line.')
+      raise ValueError(
+        f'{path}, line {number}: {text!r} is not a vertex id; write '
+        'one 0-based whole number a line.'
+      )
     if int(text) >= (2**31 if num_vertices is None else num_vertices):
       raise ValueError(
-          f'{path}, line {number}: vertex {text} is not in the model, whose '
-          f'largest id is {(2**31 if num_vertices is None else num_vertices) - 1}; '
-          'ids are 0-based.')
+        f'{path}, line {number}: vertex {text} is not in the model, whose '
+        f'largest id is {(2**31 if num_vertices is None else num_vertices) - 1}; '
+        'ids are 0-based.'
+      )
     ids.append(int(text))
   if not ids:
     raise ValueError(f'{path} has no vertex id; write one a line.')
   return np.asarray(ids, np.int32)
 
 
-def load_expression_units(name_or_path: str | os.PathLike[str] = _BUILTIN
-                          ) -> dict[str, np.ndarray]:
+def load_expression_units(
+  name_or_path: str | os.PathLike[str] = _BUILTIN,
+) -> dict[str, np.ndarray]:
   """Expression coefficients of single facial actions of a face model.
 
   Independent normal coefficients are a model's prior, but not every draw is a
@@ -148,14 +159,17 @@ def load_expression_units(name_or_path: str | os.PathLike[str] = _BUILTIN
     FileNotFoundError, ValueError: see `load_face_model`.
   """
   extras = npz_format.load_extras(_path(name_or_path)[0])
-  names, coefficients = (extras.get(f'expression_unit_{part}')
-                         for part in ('names', 'coeffs'))
+  names, coefficients = (
+    extras.get(f'expression_unit_{part}') for part in ('names', 'coeffs')
+  )
   if names is None:
     return {}
   if np.ndim(coefficients) != 2 or len(coefficients) != len(names):
-    raise ValueError(f'{name_or_path} names {len(names)} expression units but its '
-                     f'expression_unit_coeffs are {np.shape(coefficients)}; wanted '
-                     f'({len(names)}, N_E).')
+    raise ValueError(
+      f'{name_or_path} names {len(names)} expression units but its '
+      f'expression_unit_coeffs are {np.shape(coefficients)}; wanted '
+      f'({len(names)}, N_E).'
+    )
   return dict(zip(names.tolist(), coefficients.astype(np.float32)))
 
 
@@ -163,17 +177,21 @@ def _path(name_or_path):
   """(file, levels of subdivision that the name asks for or None)."""
   name = os.fspath(name_or_path)
   if name in _builtin_names():
-    return (_ASSETS / _BUILTIN_FILE,
-            None if name == _BUILTIN else int(name.rsplit('-', 1)[1]))
+    return (
+      _ASSETS / _BUILTIN_FILE,
+      None if name == _BUILTIN else int(name.rsplit('-', 1)[1]),
+    )
   path = pathlib.Path(name)
   if not path.is_file():
     raise FileNotFoundError(
-        f'No face model {name!r}: it is not a file, and the built-in names are '
-        f'{", ".join(repr(n) for n in _builtin_names())}; BUILD_NOTES.md, '
-        '"Getting the models", says how to make others.')
+      f'No face model {name!r}: it is not a file, and the built-in names are '
+      f'{", ".join(repr(n) for n in _builtin_names())}; BUILD_NOTES.md, '
+      '"Getting the models", says how to make others.'
+    )
   return path, None
 
 
 def _builtin_names() -> list[str]:
-  return [_BUILTIN] + [f'{_BUILTIN}-{level}'
-                       for level in range(1, _MAX_SUBDIVISION + 1)]
+  return [_BUILTIN] + [
+    f'{_BUILTIN}-{level}' for level in range(1, _MAX_SUBDIVISION + 1)
+  ]

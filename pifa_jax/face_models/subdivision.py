@@ -36,48 +36,58 @@ def subdivide(model: MorphableModel, *, levels: int = 1) -> MorphableModel:
     raise ValueError(f'levels={levels} is negative; use 0, 1 or 2.')
   if levels == 0:
     return model
-  pinned = np.unique(np.concatenate(
+  pinned = np.unique(
+    np.concatenate(
       [np.reshape(model.nose_tip, -1)]
-      + [np.asarray(ids) for ids in model.landmark_schemes.values()])
-                     ).astype(np.int64)
+      + [np.asarray(ids) for ids in model.landmark_schemes.values()]
+    )
+  ).astype(np.int64)
   triangles = np.asarray(model.triangles, np.int64)
-  symmetry = None if model.symmetry is None else np.asarray(model.symmetry,
-                                                            np.int64)
-  regions = {name: np.asarray(ids, np.int64)
-             for name, ids in model.regions.items()}
+  symmetry = None if model.symmetry is None else np.asarray(model.symmetry, np.int64)
+  regions = {name: np.asarray(ids, np.int64) for name, ids in model.regions.items()}
   num_vertices = model.num_vertices
   operator = None
   for _ in range(levels):
     step, finer, edges = loop_operator(triangles, num_vertices, pinned=pinned)
     operator = step if operator is None else step @ operator
-    regions = {name: _finer_region(name, ids, edges, num_vertices)
-               for name, ids in regions.items()}
+    regions = {
+      name: _finer_region(name, ids, edges, num_vertices)
+      for name, ids in regions.items()
+    }
     if symmetry is not None:
       symmetry = _finer_symmetry(symmetry, edges, num_vertices)
     triangles, num_vertices = finer, step.shape[0]
 
   # One product for the mean and all bases: columns are (basis, coordinate).
-  stacked = np.concatenate([np.asarray(model.mean_shape, np.float32)[None],
-                            np.asarray(model.identity_basis, np.float32),
-                            np.asarray(model.expression_basis, np.float32)])
+  stacked = np.concatenate(
+    [
+      np.asarray(model.mean_shape, np.float32)[None],
+      np.asarray(model.identity_basis, np.float32),
+      np.asarray(model.expression_basis, np.float32),
+    ]
+  )
   columns = np.ascontiguousarray(stacked.transpose(1, 0, 2)).reshape(
-      model.num_vertices, -1)
-  fine = (operator.astype(np.float32) @ columns).reshape(
-      num_vertices, stacked.shape[0], 3).transpose(1, 0, 2)
+    model.num_vertices, -1
+  )
+  fine = (
+    (operator.astype(np.float32) @ columns)
+    .reshape(num_vertices, stacked.shape[0], 3)
+    .transpose(1, 0, 2)
+  )
   last_identity = 1 + model.num_identity
   mean_shape = np.ascontiguousarray(fine[0])
   return model.replace(
-      mean_shape=mean_shape,
-      identity_basis=np.ascontiguousarray(fine[1:last_identity]),
-      expression_basis=np.ascontiguousarray(fine[last_identity:]),
-      triangles=triangles.astype(np.int32),
-      mean_normals=vertex_normals(mean_shape, triangles),
-      regions={name: ids.astype(np.int32) for name, ids in regions.items()},
-      symmetry=None if symmetry is None else symmetry.astype(np.int32))
+    mean_shape=mean_shape,
+    identity_basis=np.ascontiguousarray(fine[1:last_identity]),
+    expression_basis=np.ascontiguousarray(fine[last_identity:]),
+    triangles=triangles.astype(np.int32),
+    mean_normals=vertex_normals(mean_shape, triangles),
+    regions={name: ids.astype(np.int32) for name, ids in regions.items()},
+    symmetry=None if symmetry is None else symmetry.astype(np.int32),
+  )
 
 
-def loop_operator(triangles: np.ndarray, num_vertices: int, *,
-                  pinned: np.ndarray = ()):
+def loop_operator(triangles: np.ndarray, num_vertices: int, *, pinned: np.ndarray = ()):
   """One level of Loop subdivision as a sparse matrix.
 
   Interior vertex of valence n: (1 - n b) itself + b each neighbour, b = (5/8 -
@@ -104,11 +114,9 @@ def loop_operator(triangles: np.ndarray, num_vertices: int, *,
   ends = np.roll(triangles, -1, axis=1).reshape(-1)
   opposite = np.roll(triangles, -2, axis=1).reshape(-1)
   keys = np.minimum(starts, ends) * num_vertices + np.maximum(starts, ends)
-  unique_keys, edge_of, uses = np.unique(keys, return_inverse=True,
-                                         return_counts=True)
+  unique_keys, edge_of, uses = np.unique(keys, return_inverse=True, return_counts=True)
   edge_of = edge_of.reshape(-1)
-  edges = np.stack([unique_keys // num_vertices, unique_keys % num_vertices],
-                   axis=1)
+  edges = np.stack([unique_keys // num_vertices, unique_keys % num_vertices], axis=1)
   num_edges = len(edges)
   inner = uses == 2
   rows, columns, values = [], [], []
@@ -134,7 +142,7 @@ def loop_operator(triangles: np.ndarray, num_vertices: int, *,
   on_rim = (rim_degree == 2) & ~fixed
   smooth = ~fixed & ~on_rim
   n = np.maximum(valence, 1)
-  beta = (5 / 8 - (3 / 8 + np.cos(2 * np.pi / n) / 4)**2) / n
+  beta = (5 / 8 - (3 / 8 + np.cos(2 * np.pi / n) / 4) ** 2) / n
   ids = np.arange(num_vertices)
   add(ids, ids, np.where(fixed, 1.0, np.where(on_rim, 3 / 4, 1 - n * beta)))
   for a, b in ((0, 1), (1, 0)):
@@ -145,14 +153,21 @@ def loop_operator(triangles: np.ndarray, num_vertices: int, *,
     add(here[keep], there[keep], 1 / 8)
 
   operator = scipy.sparse.csr_matrix(
-      (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
-      shape=(num_vertices + num_edges, num_vertices))
+    (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+    shape=(num_vertices + num_edges, num_vertices),
+  )
   middle = num_vertices + edge_of.reshape(num_triangles, 3)
   a, b, c = triangles.T
   ab, bc, ca = middle.T
-  finer = np.stack([np.stack([a, ab, ca], 1), np.stack([ab, b, bc], 1),
-                    np.stack([ca, bc, c], 1), np.stack([ab, bc, ca], 1)],
-                   axis=1).reshape(-1, 3)
+  finer = np.stack(
+    [
+      np.stack([a, ab, ca], 1),
+      np.stack([ab, b, bc], 1),
+      np.stack([ca, bc, c], 1),
+      np.stack([ab, bc, ca], 1),
+    ],
+    axis=1,
+  ).reshape(-1, 3)
   return operator, finer, edges
 
 
@@ -174,8 +189,13 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
   corners = vertices[triangles]
   face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
   flat = triangles.reshape(-1)
-  summed = np.stack([np.bincount(flat, np.repeat(face[:, i], 3),
-                                 minlength=len(vertices)) for i in range(3)], 1)
+  summed = np.stack(
+    [
+      np.bincount(flat, np.repeat(face[:, i], 3), minlength=len(vertices))
+      for i in range(3)
+    ],
+    1,
+  )
   length = np.linalg.norm(summed, axis=1, keepdims=True)
   return (summed / np.where(length > 0, length, 1)).astype(np.float32)
 

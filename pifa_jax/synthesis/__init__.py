@@ -1,1 +1,1 @@
-"""What drawn faces are made of: people, skin, hair, light, things, photographs."""
+"""What synthetic faces are made of: people, skin, hair, light, things, photos."""

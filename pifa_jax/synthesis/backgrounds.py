@@ -4,21 +4,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax import boxes
+from pifa_jax.geometry import cropping
 from pifa_jax.synthesis import colors
 from pifa_jax.synthesis.draws import Draws
 from pifa_jax.types import Array
 
 
-def background(key: Array, size: int, strength: float = 1.0,
-               photographs: Array | None = None, share: float = 0.0) -> jax.Array:
+def background(
+  key: Array,
+  size: int,
+  strength: float = 1.0,
+  photos: Array | None = None,
+  share: float = 0.0,
+) -> jax.Array:
   """Draws a background.
 
   Args:
     key: a key.
     size: side, pixels.
     strength: 1 = all kinds; smaller = nearer to plain grey.
-    photographs: (N, P, P, 3) uint8; None = only drawn backgrounds.
+    photos: (N, P, P, 3) uint8; None = only drawn backgrounds.
     share: probability of a part of one of them.
 
   Returns:
@@ -26,15 +31,16 @@ def background(key: Array, size: int, strength: float = 1.0,
   """
   key, key_noise = jax.random.split(key)
   draws = Draws(key, 400)
-  v, u = jnp.meshgrid(jnp.arange(size) / size, jnp.arange(size) / size,
-                      indexing='ij')
+  v, u = jnp.meshgrid(jnp.arange(size) / size, jnp.arange(size) / size, indexing='ij')
   brightness = jnp.exp(draws.normal(-0.5, 0.75))
   palette = jnp.stack([colors.cloth(draws) for _ in range(4)])
   # Every kind starts from a gradient.
   angle = draws.uniform(0, 2 * np.pi)
   t = 0.5 + (u - 0.5) * jnp.cos(angle) + (v - 0.5) * jnp.sin(angle)
-  ground = palette[0] + jnp.clip(t, 0, 1)[..., None] * (
-      palette[1] - palette[0]) * draws.uniform()
+  ground = (
+    palette[0]
+    + jnp.clip(t, 0, 1)[..., None] * (palette[1] - palette[0]) * draws.uniform()
+  )
   texture = octaves(key_noise, size, 3)
 
   def plain():
@@ -45,7 +51,7 @@ def background(key: Array, size: int, strength: float = 1.0,
 
   def stripes():
     # Slats, book shelves, tiles: a square wave in one or two directions.
-    a, b = draws_stripes[0] * np.pi, 4 + 40 * draws_stripes[1]**2
+    a, b = draws_stripes[0] * np.pi, 4 + 40 * draws_stripes[1] ** 2
     first = jnp.sin(b * (u * jnp.cos(a) + v * jnp.sin(a)))
     second = jnp.sin(b * draws_stripes[2] * (v * jnp.cos(a) - u * jnp.sin(a)))
     wave = jnp.where(draws_stripes[3] < 0.4, first, first * second)
@@ -56,8 +62,9 @@ def background(key: Array, size: int, strength: float = 1.0,
     # Walls, doors, signs, furniture.
     out = ground + 0.1 * texture
     for d in draws_blocks:
-      inside = ((jnp.abs(u - d[0]) < 0.04 + 0.3 * d[2]**2)
-                & (jnp.abs(v - d[1]) < 0.04 + 0.4 * d[3]**2))
+      inside = (jnp.abs(u - d[0]) < 0.04 + 0.3 * d[2] ** 2) & (
+        jnp.abs(v - d[1]) < 0.04 + 0.4 * d[3] ** 2
+      )
       color = palette[1] * d[4] + palette[2] * d[5] + palette[3] * (d[6] - 0.3)
       out = jnp.where(inside[..., None], color, out)
     return out
@@ -67,8 +74,9 @@ def background(key: Array, size: int, strength: float = 1.0,
     out = ground * 0.6 + 0.15 * texture * ground
     skin = colors.lab_to_linear(jnp.array([60.0, 14.0, 18.0]))
     for i, d in enumerate(draws_blobs):
-      r = jnp.hypot(u - d[0] * 1.2 + 0.1, (v - d[1] * 1.2 + 0.1)
-                    * (0.6 + 0.8 * d[5])) / (0.02 + 0.22 * d[2]**2)
+      r = jnp.hypot(
+        u - d[0] * 1.2 + 0.1, (v - d[1] * 1.2 + 0.1) * (0.6 + 0.8 * d[5])
+      ) / (0.02 + 0.22 * d[2] ** 2)
       alpha = jnp.clip((1 - r) * (2 + 10 * d[3]), 0, 1) * (0.3 + 0.7 * d[4])
       color = skin if i % 3 == 0 else palette[i % 4] * 1.6
       out = out + alpha[..., None] * (color - out)
@@ -80,34 +88,35 @@ def background(key: Array, size: int, strength: float = 1.0,
   kind = draws.choice((0.18, 0.27, 0.13, 0.24, 0.18))
   image = jax.lax.switch(kind, [plain, rough, stripes, blocks, blobs])
   image = brightness * jnp.maximum(image, 0.0)
-  if photographs is not None and share:
-    # Draws of its own: what is drawn stays the same with and without photographs.
+  if photos is not None and share:
+    # Draws of its own: what is drawn stays the same with and without photos.
     more = Draws(jax.random.fold_in(key, 1), 8)
-    image = jax.lax.cond(more.chance(share),
-                         lambda: photograph_part(more, photographs, size),
-                         lambda: image)
+    image = jax.lax.cond(
+      more.chance(share), lambda: photo_part(more, photos, size), lambda: image
+    )
   return 0.2 + strength * (image - 0.2)
 
 
-def photograph_part(draws: Draws, photographs: Array, size: int) -> jax.Array:
-  """A square part of one of several photographs, mirrored or not, lighter or darker.
+def photo_part(draws: Draws, photos: Array, size: int) -> jax.Array:
+  """A square part of one of several photos, mirrored or not, lighter or darker.
 
   Args:
     draws: 6 numbers are taken.
-    photographs: (N, P, P, 3) uint8.
+    photos: (N, P, P, 3) uint8.
     size: side, pixels.
 
   Returns:
     (size, size, 3) linear radiance.
   """
-  count, side = photographs.shape[:2]
+  count, side = photos.shape[:2]
   which = jnp.minimum(jnp.int32(draws.uniform(0, count)), count - 1)
   # Two pixels from the edges, which would be mixed with what is outside.
   room = side - 4
   part = room * draws.uniform(0.4, 1.0)
   corner = 1.5 + draws.uniform(shape=(2,)) * (room - part)
-  crop = boxes.resample_crop((jnp.asarray(photographs)[which] / 255.0)**2.2,
-                             jnp.stack([*corner, part, part]), size)
+  crop = cropping.resample_crop(
+    (jnp.asarray(photos)[which] / 255.0) ** 2.2, jnp.stack([*corner, part, part]), size
+  )
   crop = jnp.where(draws.chance(0.5), crop[:, ::-1], crop)
   return jnp.exp(draws.normal(0.0, 0.5)) * crop
 
@@ -129,7 +138,7 @@ def octaves(key: Array, size: int, channels: int) -> jax.Array:
   total = 0.0
   for i, cells in enumerate((3, 6, 12, 25, 50)):
     # Random slopes of the spectrum: clouds to carpets.
-    weight = (0.25 + 0.7 * draws[0])**i
+    weight = (0.25 + 0.7 * draws[0]) ** i
     noise = jax.random.normal(keys[i], (cells, cells, channels))
     # Mostly grey, as most surfaces have one hue.
     noise = 0.9 * noise[..., :1] + 0.25 * noise

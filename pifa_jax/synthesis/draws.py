@@ -24,7 +24,8 @@ class Draws:
     # Behind a barrier, so that no loop over pixels computes them over and over.
     block = jax.random.uniform(key, (count,))
     self._uniform, self._normal = jax.lax.optimization_barrier(
-        (block, jax.scipy.special.ndtri(jnp.clip(block, 3.2e-5, 1 - 3.2e-5))))
+      (block, jax.scipy.special.ndtri(jnp.clip(block, 3.2e-5, 1 - 3.2e-5)))
+    )
     self._at = 0
 
   def _take(self, block, shape):
@@ -32,19 +33,28 @@ class Draws:
     for side in shape:
       count *= side
     if self._at + count > block.shape[0]:
-      raise ValueError(f'Draws: more than {block.shape[0]} numbers wanted; '
-                       'make the stream longer.')
-    part = block[self._at:self._at + count].reshape(shape)
+      raise ValueError(
+        f'Draws: more than {block.shape[0]} numbers wanted; make the stream longer.'
+      )
+    part = block[self._at : self._at + count].reshape(shape)
     self._at += count
     return part
 
-  def uniform(self, low: Array | float = 0.0, high: Array | float = 1.0,
-              shape: tuple[int, ...] = ()) -> jax.Array:
+  def uniform(
+    self,
+    low: Array | float = 0.0,
+    high: Array | float = 1.0,
+    shape: tuple[int, ...] = (),
+  ) -> jax.Array:
     """Uniform numbers in [low, high)."""
     return low + (high - low) * self._take(self._uniform, shape)
 
-  def normal(self, mean: Array | float = 0.0, stddev: Array | float = 1.0,
-             shape: tuple[int, ...] = ()) -> jax.Array:
+  def normal(
+    self,
+    mean: Array | float = 0.0,
+    stddev: Array | float = 1.0,
+    shape: tuple[int, ...] = (),
+  ) -> jax.Array:
     """Normal numbers, cut at 4 deviations."""
     return mean + stddev * self._take(self._normal, shape)
 
@@ -55,5 +65,6 @@ class Draws:
   def choice(self, weights: tuple[float, ...]) -> jax.Array:
     """() int32 index, with odds proportional to the weights."""
     steps = jnp.cumsum(jnp.asarray(weights, jnp.float32))
-    return jnp.searchsorted(steps / steps[-1], self._take(self._uniform, ()),
-                            side='right')
+    return jnp.searchsorted(
+      steps / steps[-1], self._take(self._uniform, ()), side='right'
+    )

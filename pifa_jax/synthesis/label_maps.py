@@ -6,9 +6,22 @@ import jax.numpy as jnp
 from pifa_jax.types import Array, MorphableModel
 
 # Later ones lie upon earlier ones. Value i + 1 in a map is part i; 0 is no head.
-PARTS = ('skin', 'neck', 'scalp', 'ears', 'brows', 'eyelids', 'nostrils', 'lips',
-         'mouth_inside', 'eye_sockets', 'eye_white', 'iris', 'pupil_left',
-         'pupil_right')
+PARTS = (
+  'skin',
+  'neck',
+  'scalp',
+  'ears',
+  'brows',
+  'eyelids',
+  'nostrils',
+  'lips',
+  'mouth_inside',
+  'eye_sockets',
+  'eye_white',
+  'iris',
+  'pupil_left',
+  'pupil_right',
+)
 
 
 def triangle_parts(model: MorphableModel) -> jax.Array:
@@ -27,8 +40,9 @@ def triangle_parts(model: MorphableModel) -> jax.Array:
   return jnp.sort(part[jnp.asarray(model.triangles)], axis=1)[:, 1]
 
 
-def label_maps(z_buffer: Array, triangle_ids: Array, parts: Array, image_size: int
-               ) -> dict[str, jax.Array]:
+def label_maps(
+  z_buffer: Array, triangle_ids: Array, parts: Array, image_size: int
+) -> dict[str, jax.Array]:
   """Depth and parts at the pixels: those of the nearest of a pixel's samples.
 
   Args:
@@ -42,11 +56,15 @@ def label_maps(z_buffer: Array, triangle_ids: Array, parts: Array, image_size: i
     'regions' (S, S) uint8, 0 where there is none.
   """
   factor = z_buffer.shape[0] // image_size
-  samples = lambda plane: plane.reshape(
-      image_size, factor, image_size, factor).swapaxes(1, 2).reshape(
-          image_size, image_size, factor * factor)
+  samples = lambda plane: (
+    plane.reshape(image_size, factor, image_size, factor)
+    .swapaxes(1, 2)
+    .reshape(image_size, image_size, factor * factor)
+  )
   z = samples(z_buffer)
   nearest = jnp.argmin(z, axis=-1, keepdims=True)
   ids = jnp.take_along_axis(samples(triangle_ids), nearest, axis=-1)[..., 0]
-  return {'depth': jnp.min(z, axis=-1).astype(jnp.float32),
-          'regions': jnp.where(ids >= 0, parts[jnp.maximum(ids, 0)], jnp.uint8(0))}
+  return {
+    'depth': jnp.min(z, axis=-1).astype(jnp.float32),
+    'regions': jnp.where(ids >= 0, parts[jnp.maximum(ids, 0)], jnp.uint8(0)),
+  }

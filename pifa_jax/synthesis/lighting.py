@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.synthesis.draws import Draws
+from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import Array
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Light:
-  """The light of one picture, in the camera's frame (x right, y up, z to viewer).
+  """The light of one image, in the camera's frame (x right, y up, z to viewer).
 
   Attributes:
     harmonics: (9, 3) radiance of the surroundings, second-order spherical
@@ -32,12 +32,14 @@ class Light:
 
 def _basis(d):
   x, y, z = d[..., 0], d[..., 1], d[..., 2]
-  return jnp.stack([jnp.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z,
-                    x * x - y * y], axis=-1)
+  return jnp.stack(
+    [jnp.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y],
+    axis=-1,
+  )
 
 
-def random_light(key: Array, config: Appearance) -> Light:
-  """Draws the light of a picture.
+def random_light(key: Array, config: Ingredients) -> Light:
+  """Draws the light of a image.
 
   Args:
     key: a key.
@@ -45,28 +47,39 @@ def random_light(key: Array, config: Appearance) -> Light:
   """
   draws = Draws(key, 64)
   env, lamp = config.environment, config.key_light
-  warm = lambda s: jnp.exp(s * draws.normal() * jnp.array([1.0, 0.05, -1.0])
-                           + 0.3 * s * draws.normal(0, 1, (3,)))
+  warm = lambda s: jnp.exp(
+    s * draws.normal() * jnp.array([1.0, 0.05, -1.0])
+    + 0.3 * s * draws.normal(0, 1, (3,))
+  )
   tint = warm(0.10 * env)
-  # Light mostly comes from above and, on photographs of faces, from the front.
+  # Light mostly comes from above and, on photos of faces, from the front.
   linear = jnp.array([0.0, 0.28, 0.12]) * env + draws.normal(0, 0.22 * env, (3,))
   second = draws.normal(0, 0.07 * env, (5,))
   shape = jnp.concatenate([jnp.ones(1), linear, second])
   colored = draws.normal(0, 0.03 * env, (9, 3))
   harmonics = tint * (shape[:, None] + colored)
   directions = draws.normal(0, 1, (2, 3)) * jnp.array([1.0, 0.6, 0.7]) + jnp.array(
-      [[0.0, 0.7, 0.9], [0.0, 0.1, -0.2]])
+    [[0.0, 0.7, 0.9], [0.0, 0.1, -0.2]]
+  )
   directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
   # From flat, cloudy light to a lamp or the sun alone; a second one at times.
-  strength = 3.0 * lamp * jnp.stack([
-      draws.uniform()**1.3, draws.uniform() * draws.chance(0.3)])
+  strength = (
+    3.0
+    * lamp
+    * jnp.stack([draws.uniform() ** 1.3, draws.uniform() * draws.chance(0.3)])
+  )
   colors = strength[:, None] * jnp.stack([warm(0.08 * lamp), warm(0.22 * lamp)])
-  return Light(harmonics=harmonics, directions=directions, colors=colors,
-               width=draws.uniform(2.0, 40.0, (2,)))
+  return Light(
+    harmonics=harmonics,
+    directions=directions,
+    colors=colors,
+    width=draws.uniform(2.0, 40.0, (2,)),
+  )
 
 
-def irradiance(light: Light, normals: Array, rotation: Array, directions: Array,
-               visibility: Array) -> jax.Array:
+def irradiance(
+  light: Light, normals: Array, rotation: Array, directions: Array, visibility: Array
+) -> jax.Array:
   """Diffuse light at every vertex of the head, with its own shadow.
 
   The surroundings and the lamps are sampled in the directions for which shadows
@@ -74,7 +87,7 @@ def irradiance(light: Light, normals: Array, rotation: Array, directions: Array,
   around gives 1 on an open surface.
 
   Args:
-    light: of the picture.
+    light: of the image.
     normals: (Q, 3) unit, model frame.
     rotation: (3, 3) model to camera frame.
     directions: (K, 3) unit, model frame.
@@ -98,7 +111,7 @@ def open_irradiance(light: Light, normals: Array) -> jax.Array:
   """The same for things that cast no shadow on themselves.
 
   Args:
-    light: of the picture.
+    light: of the image.
     normals: (..., 3) unit, camera frame.
 
   Returns:
@@ -115,7 +128,7 @@ def highlight(light: Light, normals: Array, *, sharp: bool) -> jax.Array:
   """Mirrored lamps on a glossy surface (Blinn-Phong).
 
   Args:
-    light: of the picture.
+    light: of the image.
     normals: (..., 3) unit, camera frame.
     sharp: as on an eye, or broad as on skin.
 
@@ -124,4 +137,4 @@ def highlight(light: Light, normals: Array, *, sharp: bool) -> jax.Array:
   """
   half = light.directions + jnp.array([0.0, 0.0, 1.0])
   half = half / jnp.maximum(jnp.linalg.norm(half, axis=1, keepdims=True), 1e-3)
-  return jax.nn.relu(normals @ half.T)**(128 if sharp else 16) @ light.colors
+  return jax.nn.relu(normals @ half.T) ** (128 if sharp else 16) @ light.colors

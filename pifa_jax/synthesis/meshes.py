@@ -12,7 +12,7 @@ from pifa_jax.types import Array
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-  """A thing in the picture.
+  """A thing in the image.
 
   Attributes:
     vertices: (E, 3) model units; NaN = this vertex is not drawn.
@@ -27,8 +27,9 @@ class Mesh:
   triangles: np.ndarray
 
 
-def grid_triangles(columns: int, rows: int, *, closed: bool = False,
-                   two_sided: bool = False) -> np.ndarray:
+def grid_triangles(
+  columns: int, rows: int, *, closed: bool = False, two_sided: bool = False
+) -> np.ndarray:
   """Triangles of a grid of vertices, column after column.
 
   Outward means: to the right of a walk along the columns, looking down the rows.
@@ -70,8 +71,9 @@ def tube(line: Array, radius: Array, across: Array) -> jax.Array:
   along = along.at[0].set(line[1] - line[0]).at[-1].set(line[-1] - line[-2])
   side = jnp.cross(along, across)
   side = side / jnp.maximum(jnp.linalg.norm(side, axis=1, keepdims=True), 1e-6)
-  ring = jnp.stack([side + across, side - across, -side - across, -side + across],
-                   axis=1)
+  ring = jnp.stack(
+    [side + across, side - across, -side - across, -side + across], axis=1
+  )
   return (line[:, None] + 0.75 * radius * ring).reshape(-1, 3)
 
 
@@ -92,13 +94,14 @@ def join(meshes: list[Mesh]) -> Mesh:
   for mesh in meshes:
     triangles.append(mesh.triangles + first)
     first += mesh.vertices.shape[0]
-  return Mesh(vertices=jnp.concatenate([m.vertices for m in meshes]),
-              albedo=jnp.concatenate([m.albedo for m in meshes]),
-              gloss=jnp.concatenate([m.gloss for m in meshes]),
-              triangles=np.concatenate(triangles))
+  return Mesh(
+    vertices=jnp.concatenate([m.vertices for m in meshes]),
+    albedo=jnp.concatenate([m.albedo for m in meshes]),
+    gloss=jnp.concatenate([m.gloss for m in meshes]),
+    triangles=np.concatenate(triangles),
+  )
 
 
 def shown(mesh: Mesh, visible: Array) -> Mesh:
   """The mesh, or nothing of it: () bool."""
-  return dataclasses.replace(
-      mesh, vertices=jnp.where(visible, mesh.vertices, jnp.nan))
+  return dataclasses.replace(mesh, vertices=jnp.where(visible, mesh.vertices, jnp.nan))

@@ -5,14 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from pifa_jax.synthesis import colors
-from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.synthesis.draws import Draws
+from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import Array
 
 
-def occlude(key: Array, image: Array, face: Array, skin: Array, texture: Array,
-            config: Appearance) -> jax.Array:
-  """Puts an object in front of a picture, if chance wants one.
+def occlude(
+  key: Array,
+  image: Array,
+  face: Array,
+  skin: Array,
+  texture: Array,
+  config: Ingredients,
+) -> jax.Array:
+  """Puts an object in front of a image, if chance wants one.
 
   Landmarks behind it stay visible ones: they are hidden by no part of the head.
 
@@ -31,8 +37,11 @@ def occlude(key: Array, image: Array, face: Array, skin: Array, texture: Array,
   draws = Draws(key, 128)
   on = draws.chance(config.occluder)
   kind = draws.choice((0.35, 0.25, 0.2, 0.2))
-  v, u = jnp.meshgrid(jnp.arange(size, dtype=jnp.float32),
-                      jnp.arange(size, dtype=jnp.float32), indexing='ij')
+  v, u = jnp.meshgrid(
+    jnp.arange(size, dtype=jnp.float32),
+    jnp.arange(size, dtype=jnp.float32),
+    indexing='ij',
+  )
   # In units of the face's half height, from a point on or beside the face:
   # mostly low, as hands and microphones come from below.
   unit = face[3]
@@ -79,13 +88,16 @@ def occlude(key: Array, image: Array, face: Array, skin: Array, texture: Array,
     stick = jnp.maximum(jnp.abs(x) - r0 * (0.5 - 0.08 * y), -y)
     mask = jnp.maximum(inside((ball - 1) * r0), inside(stick))
     dark = jnp.where(sizes[2] < 0.7, 0.12, 1.0) * color
-    gleam = jnp.exp(-((x - light[0] * r0 * 0.5)**2
-                      + (y - light[1] * r0 * 0.5)**2) / (0.15 * r0**2))
-    body = jnp.where((ball < 1)[..., None],
-                     dark * (1.2 - 0.8 * ball[..., None]**2)
-                     * (1 + 0.25 * texture) + 0.25 * gleam[..., None]
-                     * jnp.mean(skin),
-                     0.5 * dark * (1.3 - jnp.abs(x / r0)[..., None]))
+    gleam = jnp.exp(
+      -((x - light[0] * r0 * 0.5) ** 2 + (y - light[1] * r0 * 0.5) ** 2)
+      / (0.15 * r0**2)
+    )
+    body = jnp.where(
+      (ball < 1)[..., None],
+      dark * (1.2 - 0.8 * ball[..., None] ** 2) * (1 + 0.25 * texture)
+      + 0.25 * gleam[..., None] * jnp.mean(skin),
+      0.5 * dark * (1.3 - jnp.abs(x / r0)[..., None]),
+    )
     return mask, body
 
   def box():

@@ -12,8 +12,8 @@ import numpy as np
 
 from pifa_jax.synthesis import colors
 from pifa_jax.synthesis.anatomy import Anatomy
-from pifa_jax.synthesis.appearance import Appearance
 from pifa_jax.synthesis.draws import Draws
+from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import Array
 
 
@@ -52,7 +52,7 @@ class Complexion:
 _EYEBALL_RADIUS = 12.5  # mm
 
 
-def random_complexion(key: Array, config: Appearance) -> Complexion:
+def random_complexion(key: Array, config: Ingredients) -> Complexion:
   """Draws the look of a person.
 
   Args:
@@ -64,31 +64,48 @@ def random_complexion(key: Array, config: Appearance) -> Complexion:
   hair = colors.hair(draws)
   # Dark skin mostly goes with dark hair.
   dark = draws.chance(jnp.clip(1.2 - 4 * skin[1], 0, 0.9))
-  hair = jnp.where(dark, jnp.array([0.010, 0.008, 0.007])
-                   * jnp.exp(draws.normal(0, 0.3)), hair)
+  hair = jnp.where(
+    dark, jnp.array([0.010, 0.008, 0.007]) * jnp.exp(draws.normal(0, 0.3)), hair
+  )
   # Brows and beards are darker than hair, or as it was before it greyed.
   brow = hair * draws.uniform(0.35, 1.0)
   brow = jnp.where(draws.chance(0.3), jnp.minimum(brow, 0.06), brow)
   beard = hair * draws.uniform(0.6, 1.3)
   iris = jnp.where(dark, jnp.array([0.02, 0.011, 0.007]), colors.iris(draws))
   # Some brows are nearly invisible.
-  density = jnp.where(draws.chance(0.12), draws.uniform(0.05, 0.35),
-                      draws.uniform(0.4, 0.95))
-  shape = jnp.stack([draws.uniform(1.7, 4.3), draws.normal(-0.8, 0.9),
-                     draws.normal(0.0, 0.8), draws.uniform(-2.0, 4.0)])
-  gaze = _EYEBALL_RADIUS * jnp.sin(jnp.deg2rad(
-      draws.normal(0, config.gaze, (2,)) * jnp.array([1.0, 0.6])))
+  density = jnp.where(
+    draws.chance(0.12), draws.uniform(0.05, 0.35), draws.uniform(0.4, 0.95)
+  )
+  shape = jnp.stack(
+    [
+      draws.uniform(1.7, 4.3),
+      draws.normal(-0.8, 0.9),
+      draws.normal(0.0, 0.8),
+      draws.uniform(-2.0, 4.0),
+    ]
+  )
+  gaze = _EYEBALL_RADIUS * jnp.sin(
+    jnp.deg2rad(draws.normal(0, config.gaze, (2,)) * jnp.array([1.0, 0.6]))
+  )
   white = draws.uniform(0.35, 0.62)
   return Complexion(
-      skin=skin, hair=hair, beard=beard, brow_color=brow, brow_density=density,
-      brow_shape=shape, iris=iris, iris_radius=draws.uniform(5.5, 6.3),
-      pupil_radius=draws.uniform(1.6, 3.2), gaze=gaze,
-      sclera=white * jnp.array([1.0, 0.91, 0.84])
-      * jnp.exp(draws.normal(0, 0.05, (3,))))
+    skin=skin,
+    hair=hair,
+    beard=beard,
+    brow_color=brow,
+    brow_density=density,
+    brow_shape=shape,
+    iris=iris,
+    iris_radius=draws.uniform(5.5, 6.3),
+    pupil_radius=draws.uniform(1.6, 3.2),
+    gaze=gaze,
+    sclera=white * jnp.array([1.0, 0.91, 0.84]) * jnp.exp(draws.normal(0, 0.05, (3,))),
+  )
 
 
-def vertex_albedo(key: Array, person: Complexion, anatomy: Anatomy,
-                  config: Appearance) -> tuple[jax.Array, jax.Array]:
+def vertex_albedo(
+  key: Array, person: Complexion, anatomy: Anatomy, config: Ingredients
+) -> tuple[jax.Array, jax.Array]:
   """Colours and gloss of the vertices.
 
   Args:
@@ -116,36 +133,42 @@ def vertex_albedo(key: Array, person: Complexion, anatomy: Anatomy,
   log_tint += tint(field['ears'] * amount(1.0), red)
   log_tint += tint(field['bags'] * amount(0.8), [-0.45, -0.55, -0.45])
   log_tint += tint(field['sockets'] * amount(0.6), [-0.35, -0.48, -0.42])
-  age = draws.uniform()**2
-  log_tint += tint(field['folds'] * (amount(0.35) + 0.8 * detail * age),
-                   [-0.30, -0.38, -0.38])
+  age = draws.uniform() ** 2
+  log_tint += tint(
+    field['folds'] * (amount(0.35) + 0.8 * detail * age), [-0.30, -0.38, -0.38]
+  )
   log_tint += tint(field['creases'] * amount(0.9), [-0.45, -0.55, -0.55])
   y = anatomy.canonical[:, 1]
-  lines = jnp.sin(y * draws.uniform(0.55, 0.9) + draws.uniform(0, 6)
-                  + 0.04 * anatomy.canonical[:, 0])
-  log_tint += tint(field['forehead'] * jax.nn.relu(lines)**3 * age
-                   * 0.7 * detail, [-0.30, -0.36, -0.36])
+  lines = jnp.sin(
+    y * draws.uniform(0.55, 0.9) + draws.uniform(0, 6) + 0.04 * anatomy.canonical[:, 0]
+  )
+  log_tint += tint(
+    field['forehead'] * jax.nn.relu(lines) ** 3 * age * 0.7 * detail,
+    [-0.30, -0.36, -0.36],
+  )
   # Large, smooth blotches, and the grain of pores, freckles and moles.
-  waves = draws.normal(0, 0.045, (3, 6)) * jnp.array([1., 1, 1, 2.2, 2.2, 2.2])
+  waves = draws.normal(0, 0.045, (3, 6)) * jnp.array([1.0, 1, 1, 2.2, 2.2, 2.2])
   phase = draws.uniform(0, 2 * np.pi, (6,))
   blotch = jnp.sin(anatomy.canonical @ waves + phase)
   # Mostly lighter and darker, a little redder and yellower.
-  log_tint += detail * blotch @ (draws.normal(0, 0.035, (6, 1))
-                                 + draws.normal(0, 0.010, (6, 3)))
+  log_tint += (
+    detail * blotch @ (draws.normal(0, 0.035, (6, 1)) + draws.normal(0, 0.010, (6, 3)))
+  )
   log_tint += tint(grain[:, 0] * detail * 0.07 * draws.uniform(), [1, 1, 1])
   freckled = draws.chance(0.2) * (draws.uniform(0.2, 0.8))
   spots = jax.nn.relu(grain[:, 1] - draws.uniform(1.2, 2.6)) * (
-      freckled + 0.25 * detail * age)
+    freckled + 0.25 * detail * age
+  )
   log_tint += tint(-jnp.minimum(spots, 0.8) * detail, [0.5, 0.75, 0.9])
   color = skin * jnp.exp(log_tint)
 
   blend = lambda color, weight, other: color + weight[:, None] * (other - color)
   # Lips: as the skin but redder, or painted.
   paint = draws.chance(config.make_up)
-  natural = skin * jnp.array([0.95, 0.62, 0.62]) * jnp.exp(
-      draws.normal(0, 0.12, (3,)))
-  stick = jnp.stack([draws.uniform(0.15, 0.55), draws.uniform(0.01, 0.12),
-                     draws.uniform(0.02, 0.10)])
+  natural = skin * jnp.array([0.95, 0.62, 0.62]) * jnp.exp(draws.normal(0, 0.12, (3,)))
+  stick = jnp.stack(
+    [draws.uniform(0.15, 0.55), draws.uniform(0.01, 0.12), draws.uniform(0.02, 0.10)]
+  )
   lips = jnp.where(paint, stick, natural)
   strength = jnp.where(paint, draws.uniform(0.5, 0.95), draws.uniform(0.3, 1.0))
   color = blend(color, field['lips'] * strength, lips)
@@ -157,30 +180,43 @@ def vertex_albedo(key: Array, person: Complexion, anatomy: Anatomy,
   liner = draws.chance(config.make_up)
   rim = jnp.where(liner, 0.95, draws.uniform(0.25, 0.85))
   color = blend(color, field['lashes_upper'] * rim, jnp.array([0.012] * 3))
-  color = blend(color, field['lashes_lower'] * jnp.where(
-      liner, 0.7, draws.uniform(0.05, 0.45)), 0.25 * skin)
+  color = blend(
+    color,
+    field['lashes_lower'] * jnp.where(liner, 0.7, draws.uniform(0.05, 0.45)),
+    0.25 * skin,
+  )
   color = blend(color, field['nostrils'] * draws.uniform(0.6, 0.95), 0.10 * skin)
   # Beard: its part of the face, its density, and the grain of hairs.
   kind = draws.choice((0.45, 0.25, 0.15, 0.15))
-  parts = jnp.stack([
+  parts = jnp.stack(
+    [
       jnp.maximum(field['beard'], field['moustache']),  # stubble
       jnp.maximum(field['beard'], field['moustache']),
       jnp.maximum(field['goatee'], field['moustache']),
-      field['moustache']])
-  density = jnp.where(kind == 0, draws.uniform(0.12, 0.5),
-                      draws.uniform(0.6, 0.95)) * draws.chance(config.beard)
+      field['moustache'],
+    ]
+  )
+  density = jnp.where(
+    kind == 0, draws.uniform(0.12, 0.5), draws.uniform(0.6, 0.95)
+  ) * draws.chance(config.beard)
   hairs = jnp.clip(1 + 0.15 * grain[:, 1], 0, 1.3)
-  color = blend(color, jnp.clip(parts[kind] * density * hairs, 0, 0.97),
-                person.beard)
-  color = blend(color, field['mouth_inside'],
-                jnp.array([0.16, 0.035, 0.03]) * draws.uniform(0.4, 1.2))
-  gloss = (field['oil'] * draws.uniform(0.0, 1.0) + 0.25
-           + field['lips'] * draws.uniform(0, 1.5)) * (1 - field['mouth_inside'])
+  color = blend(color, jnp.clip(parts[kind] * density * hairs, 0, 0.97), person.beard)
+  color = blend(
+    color,
+    field['mouth_inside'],
+    jnp.array([0.16, 0.035, 0.03]) * draws.uniform(0.4, 1.2),
+  )
+  gloss = (
+    field['oil'] * draws.uniform(0.0, 1.0)
+    + 0.25
+    + field['lips'] * draws.uniform(0, 1.5)
+  ) * (1 - field['mouth_inside'])
   return jnp.clip(color, 0.003, 0.95), jnp.clip(gloss, 0, 2)
 
 
-def paint_brows(color: Array, place: Array, person: Complexion, anatomy: Anatomy,
-                grain: Array) -> jax.Array:
+def paint_brows(
+  color: Array, place: Array, person: Complexion, anatomy: Anatomy, grain: Array
+) -> jax.Array:
   """Draws the brows onto samples of the face.
 
   Args:
@@ -200,20 +236,25 @@ def paint_brows(color: Array, place: Array, person: Complexion, anatomy: Anatomy
   along = (x - start) / (end - start)
   # A parabola: no table look-ups.
   middle = jnp.polyval(jnp.asarray(anatomy.brow_curve), x)
-  middle = middle + lift + arch * (1 - (2 * along - 1)**2)
+  middle = middle + lift + arch * (1 - (2 * along - 1) ** 2)
   # Thickest in the inner half, pointed outside.
-  half = thickness * jnp.clip(1.25 - 0.9 * along, 0.25, 1.0) * jnp.clip(
-      4 * along + 0.5, 0.3, 1)
+  half = (
+    thickness
+    * jnp.clip(1.25 - 0.9 * along, 0.25, 1.0)
+    * jnp.clip(4 * along + 0.5, 0.3, 1)
+  )
   across = jnp.abs(y - middle) / half
-  inside = (jnp.clip((1.25 - across) / 0.7, 0, 1)
-            * jnp.clip(along * 9 + 0.6, 0, 1) * jnp.clip((1.03 - along) * 7, 0, 1))
+  inside = (
+    jnp.clip((1.25 - across) / 0.7, 0, 1)
+    * jnp.clip(along * 9 + 0.6, 0, 1)
+    * jnp.clip((1.03 - along) * 7, 0, 1)
+  )
   alpha = person.brow_density * inside * jnp.clip(0.9 + 0.3 * grain, 0.2, 1.15)
   alpha = jnp.clip(alpha, 0, 0.97)
   return color + alpha[..., None] * (person.brow_color - color)
 
 
-def eyeball_color(place: Array, person: Complexion,
-                  anatomy: Anatomy) -> jax.Array:
+def eyeball_color(place: Array, person: Complexion, anatomy: Anatomy) -> jax.Array:
   """Sclera, iris and pupil.
 
   Args:
@@ -232,7 +273,7 @@ def eyeball_color(place: Array, person: Complexion,
   ring = jnp.clip(1 - jnp.abs(r - person.iris_radius + 0.6) / 1.2, 0, 1)[..., None]
   iris = person.iris * (1 - 0.65 * ring)
   # Redder towards the corners.
-  side = jnp.clip(r / 14, 0, 1)[..., None]**2
+  side = jnp.clip(r / 14, 0, 1)[..., None] ** 2
   sclera = person.sclera * (1 - side * jnp.array([0.15, 0.4, 0.4]))
   color = sclera + soft(person.iris_radius, 0.9) * (iris - sclera)
   return color + soft(person.pupil_radius, 0.6) * (0.006 - color)

@@ -1,0 +1,256 @@
+"""The visualization layer as a user without this library would write it.
+
+The same work in NumPy, PyTorch and numba, for `experiments.benchmark --peers`. None
+of them is a dependency: what is not installed is left out.
+"""
+
+import importlib.util
+from typing import Callable
+
+import numpy as np
+
+from pifa_jax.types import MorphableModel
+
+_NOTHING = np.uint64(2**64 - 1)
+
+# (positions (B, Q, 2), depth (B, Q), values (B, Q), counts (B, Q)) -> (B, H, H)
+Splat = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def splats(image_size: int, sigma: float, radius: int) -> dict[str, Splat]:
+  """Eqs. (9)-(10) after projection, in every library that is installed.
+
+  Args:
+    image_size: H = W.
+    sigma: of Eq. (10), pixels.
+    radius: of the window, cells.
+
+  Returns:
+    name -> function of NumPy arrays with a leading batch.
+  """
+  found = {'NumPy': lambda *faces: _numpy_splat(*faces, image_size, sigma, radius)}
+  if importlib.util.find_spec('torch'):
+    found['PyTorch'] = _torch_splat(image_size, sigma, radius)
+  if importlib.util.find_spec('numba'):
+    found['numba'] = _numba_splat(image_size, sigma, radius)
+  return found
+
+
+def layers(
+  model: MorphableModel,
+  mask: np.ndarray,
+  upstream: np.ndarray,
+  image_size: int,
+  sigma: float,
+  radius: int,
+) -> dict[str, tuple[Callable, Callable]]:
+  """The whole layer and its gradient, shape included.
+
+  Args:
+    model: the 3DMM; all vertices are drawn.
+    mask: (Q,) a of Eq. (11).
+    upstream: (H, H) weights of the sum that is differentiated.
+    image_size: H = W.
+    sigma: of Eq. (10), pixels.
+    radius: of the window, cells.
+
+  Returns:
+    name -> (forward, gradient), functions of cameras (B, 2, 4) and coefficients
+    (B, K): drawings (B, H, H), and (camera, coefficients) gradients.
+  """
+  if not importlib.util.find_spec('torch'):
+    return {}
+  return {'PyTorch': _torch_layer(model, mask, upstream, image_size, sigma, radius)}
+
+
+def _numpy_splat(positions, depth, values, valid, size, sigma, radius):
+  batch, num_vertices = depth.shape
+  pixel = np.floor(positions + 0.5).astype(np.int64)
+  inside = valid & ((pixel >= 0) & (pixel < size)).all(axis=-1)
+  face = np.broadcast_to(np.arange(batch)[:, None], depth.shape)
+  cell = (face * size + pixel[..., 1]) * size + pixel[..., 0]
+  bits = depth.view(np.uint32)
+  bits = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+  keys = (bits.astype(np.uint64) << np.uint64(32)) | np.arange(
+    num_vertices, dtype=np.uint64
+  )
+  nearest = np.full(batch * size * size, _NOTHING)
+  np.minimum.at(nearest, cell[inside], keys[inside])
+  nearest = nearest.reshape(batch, size, size)
+  occupied = nearest != _NOTHING
+  winner = np.where(occupied, nearest & np.uint64(2**32 - 1), 0).astype(np.int64)
+  face = np.arange(batch)[:, None, None]
+  grid = np.arange(size, dtype=np.float32)
+  frame = ((0, 0), (radius, radius), (radius, radius))
+  pad = lambda plane: np.pad(np.where(occupied, plane, 0), frame)
+  dx = pad(positions[face, winner, 0] - grid)
+  dy = pad(positions[face, winner, 1] - grid[:, None])
+  value, there = pad(values[face, winner]), np.pad(occupied, frame)
+  top = np.zeros((batch, size, size), np.float32)
+  bottom = np.zeros_like(top)
+  for row in range(2 * radius + 1):
+    for column in range(2 * radius + 1):
+      window = np.s_[:, row : row + size, column : column + size]
+      squared = (dx[window] + (column - radius)) ** 2 + (
+        dy[window] + (row - radius)
+      ) ** 2
+      weight = there[window] * np.exp(squared * np.float32(-0.5 / sigma**2))
+      top += weight * value[window]
+      bottom += weight
+  return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), 0)
+
+
+def _torch_winners(positions, depth, valid, size):
+  """Two scatter_reduce passes: the smallest depth, then the lowest index of it."""
+  import torch
+
+  batch, num_vertices = depth.shape
+  pixel = torch.floor(positions + 0.5).long()
+  inside = valid & ((pixel >= 0) & (pixel < size)).all(dim=-1)
+  outside = size * size
+  cell = torch.where(inside, pixel[..., 1] * size + pixel[..., 0], outside)
+  nearest = torch.full((batch, outside + 1), torch.inf).scatter_reduce(
+    1, cell, depth, 'amin'
+  )
+  index = torch.arange(num_vertices).expand(batch, -1)
+  first = depth <= nearest.gather(1, cell)
+  return torch.full((batch, outside + 1), num_vertices).scatter_reduce(
+    1, torch.where(first, cell, outside), index, 'amin'
+  )[:, :outside]
+
+
+def _torch_average(x, y, value, occupied, size, sigma, radius):
+  import torch
+
+  grid = torch.arange(size, dtype=torch.float32)
+  shape = (-1, size, size)
+  there = occupied.reshape(shape)
+  pad = lambda plane: torch.nn.functional.pad(
+    torch.where(there, plane, 0.0), (radius,) * 4
+  )
+  dx, dy = pad(x.reshape(shape) - grid), pad(y.reshape(shape) - grid[:, None])
+  value, there = pad(value.reshape(shape)), pad(there.float())
+  top = bottom = 0.0
+  for row in range(2 * radius + 1):
+    for column in range(2 * radius + 1):
+      window = np.s_[:, row : row + size, column : column + size]
+      squared = (dx[window] + (column - radius)) ** 2 + (
+        dy[window] + (row - radius)
+      ) ** 2
+      weight = there[window] * torch.exp(squared * (-0.5 / sigma**2))
+      top = top + weight * value[window]
+      bottom = bottom + weight
+  return torch.where(bottom > 0, top / torch.where(bottom > 0, bottom, 1.0), 0.0)
+
+
+def _torch_splat(size, sigma, radius):
+  import torch
+
+  def splat(positions, depth, values, valid):
+    with torch.no_grad():
+      positions, depth, values, valid = map(
+        torch.from_numpy, (positions, depth, values, valid)
+      )
+      winner = _torch_winners(positions, depth, valid, size)
+      occupied = winner < depth.shape[1]
+      at = torch.where(occupied, winner, 0)
+      take = lambda array: array.gather(1, at)
+      return _torch_average(
+        take(positions[..., 0]),
+        take(positions[..., 1]),
+        take(values),
+        occupied,
+        size,
+        sigma,
+        radius,
+      ).numpy()
+
+  return splat
+
+
+def _torch_layer(model, mask, upstream, size, sigma, radius):
+  import torch
+
+  flat = lambda basis: np.asarray(basis).reshape(len(basis), -1)
+  basis = torch.from_numpy(
+    np.concatenate([flat(model.identity_basis), flat(model.expression_basis)])
+  )
+  mean, normals, mask, upstream = (
+    torch.from_numpy(np.array(array, np.float32))
+    for array in (np.reshape(model.mean_shape, -1), model.mean_normals, mask, upstream)
+  )
+
+  def draw(cameras, coeffs):
+    vertices = torch.addmm(mean, coeffs, basis).reshape(len(coeffs), -1, 3)
+    m1, m2 = cameras[:, 0, :3], cameras[:, 1, :3]
+    lengths = (m1.norm(dim=1) * m2.norm(dim=1))[:, None]
+    sight = torch.linalg.cross(m1, m2) / lengths
+    front = torch.relu(-sight @ normals.T)
+    positions = torch.baddbmm(
+      cameras[:, None, :, 3], vertices, cameras[:, :, :3].transpose(1, 2)
+    )
+    with torch.no_grad():
+      depth = (vertices @ (sight * lengths.sqrt())[..., None])[..., 0]
+      winner = _torch_winners(positions, depth, front > 0, size)
+      occupied = winner < depth.shape[1]
+      at = torch.where(occupied, winner, 0)
+    take = lambda array: array.gather(1, at)
+    return _torch_average(
+      take(positions[..., 0]),
+      take(positions[..., 1]),
+      take(front * mask),
+      occupied,
+      size,
+      sigma,
+      radius,
+    )
+
+  def forward(cameras, coeffs):
+    with torch.no_grad():
+      return draw(torch.from_numpy(cameras), torch.from_numpy(coeffs)).numpy()
+
+  def gradient(cameras, coeffs):
+    inputs = [torch.from_numpy(array).requires_grad_() for array in (cameras, coeffs)]
+    loss = (draw(*inputs) * upstream).sum()
+    return [cotangent.numpy() for cotangent in torch.autograd.grad(loss, inputs)]
+
+  return forward, gradient
+
+
+def _numba_splat(size, sigma, radius):
+  """Loops over vertices, then pixels; one thread."""
+  import numba
+
+  @numba.njit(fastmath=True)
+  def one_face(positions, depth, values, valid, out):
+    winner = np.full((size, size), -1, np.int32)
+    for q in range(depth.shape[0]):
+      if valid[q]:
+        u = int(np.floor(positions[q, 0] + np.float32(0.5)))
+        v = int(np.floor(positions[q, 1] + np.float32(0.5)))
+        if 0 <= u < size and 0 <= v < size:
+          best = winner[v, u]
+          if best < 0 or depth[q] < depth[best]:
+            winner[v, u] = q
+    scale = np.float32(-0.5 / sigma**2)
+    for v in range(size):
+      for u in range(size):
+        top = bottom = np.float32(0)
+        for row in range(max(v - radius, 0), min(v + radius + 1, size)):
+          for column in range(max(u - radius, 0), min(u + radius + 1, size)):
+            q = winner[row, column]
+            if q >= 0:
+              dx = positions[q, 0] - np.float32(u)
+              dy = positions[q, 1] - np.float32(v)
+              weight = np.exp(scale * (dx * dx + dy * dy))
+              top += weight * values[q]
+              bottom += weight
+        out[v, u] = top / bottom if bottom > 0 else np.float32(0)
+
+  def splat(positions, depth, values, valid):
+    out = np.empty((len(depth), size, size), np.float32)
+    for face in range(len(depth)):
+      one_face(positions[face], depth[face], values[face], valid[face], out[face])
+    return out
+
+  return splat

@@ -1,0 +1,308 @@
+"""What every program shares: flag files, run.json, exit codes, user errors.
+
+A program defines its flags, writes `main(run)` and ends with `program.start(main)`.
+"""
+
+import datetime
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import traceback
+from typing import Any, Callable
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from pifa_jax.learning.checkpoints import CheckpointError
+
+_EXPERIMENTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+EXIT_OK = 0
+EXIT_USER_ERROR = 1
+EXIT_USAGE = 2
+EXIT_SOME_FAILED = 3
+EXIT_NON_FINITE = 4
+EXIT_STOPPED = 75
+EXIT_INTERRUPTED = 130
+
+flags.DEFINE_string(
+  'workdir',
+  None,
+  'Folder for everything the run writes; made if missing. '
+  'Default: runs/<program>, or what the flag file says.',
+)
+# Once for all programs: a flag that two modules define cannot be read beside both.
+flags.DEFINE_integer(
+  'seed', 0, 'Of everything random that a program does.', lower_bound=0
+)
+flags.DEFINE_boolean(
+  'compilation_cache',
+  True,
+  'Keep compiled programs in the folder "compiled" of --cache_dir, for the next start.',
+)
+
+
+class UserError(Exception):
+  """Something that the user can put right; shown as one sentence, no traceback."""
+
+
+def start(main: Callable[['Run'], int]) -> None:
+  """Parses flags, runs `main`, and turns what it raises into an exit code.
+
+  Args:
+    main: takes the Run, returns the exit code.
+  """
+  # Two cores' worth of log lines about thread pools help nobody.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse_flags)
+
+
+def _guarded(main, argv):
+  if len(argv) > 1:
+    print(
+      f'Argument {argv[1]!r} is not a flag; flags begin with "--" (a line of '
+      'a flag file, too).',
+      file=sys.stderr,
+    )
+    return EXIT_USAGE
+  # Libraries report their own doings at INFO; users want the program's.
+  absl_logging.set_verbosity(absl_logging.WARNING)
+  name = _program_name(argv[0])
+  run = Run(name)
+  reason, code = 'error', EXIT_USER_ERROR
+  if flags.FLAGS.compilation_cache and 'cache_dir' in flags.FLAGS:
+    _keep_compiled(os.path.join(flags.FLAGS.cache_dir, 'compiled'))
+  try:
+    code = main(run)
+    reason = {
+      EXIT_OK: 'finished',
+      EXIT_STOPPED: 'stopped and saved',
+      EXIT_INTERRUPTED: 'interrupted and saved',
+      EXIT_NON_FINITE: 'non-finite loss',
+    }.get(code, 'some inputs failed')
+    return code
+  # What the library raises on bad input is already one sentence.
+  except (UserError, CheckpointError, ValueError, OSError) as error:
+    reason = str(error)
+    print(f'{name}: {error}', file=sys.stderr)
+    if os.environ.get('PIFA_JAX_TRACEBACK'):
+      traceback.print_exc()
+    else:
+      print('(PIFA_JAX_TRACEBACK=1 shows where.)', file=sys.stderr)
+    return EXIT_USER_ERROR
+  finally:
+    run.finish(reason, code)
+
+
+def _keep_compiled(folder):
+  """Switches JAX's compilation cache on; without it a start is slower, that is all."""
+  # Imported here: --help must not wait for it.
+  import jax
+
+  if jax.config.jax_compilation_cache_dir:  # the user's own, of the environment
+    return
+  folder = os.path.abspath(os.path.expanduser(folder))
+  try:
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    print(
+      f'Warning: compiled programs cannot be kept in {folder} '
+      f'({error.strerror}); every start compiles anew: choose another '
+      '--cache_dir, or --nocompilation_cache.',
+      file=sys.stderr,
+    )
+    return
+  jax.config.update('jax_compilation_cache_dir', folder)
+  # The many small programs as well: together they take as long as the large one.
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+
+
+def _program_name(path):
+  """align for .../experiments/align.py and for .../experiments/align/__main__.py."""
+  folder, file = os.path.split(path)
+  return (
+    os.path.basename(folder) if file == '__main__.py' else os.path.splitext(file)[0]
+  )
+
+
+def _parse_flags(argv):
+  argv = [_resolved_flagfile(arg) for arg in argv]
+  # `--flagfile name` in two words.
+  for index, arg in enumerate(argv[:-1]):
+    if arg in ('--flagfile', '-flagfile'):
+      argv[index + 1] = _resolved_flagfile('--flagfile=' + argv[index + 1])[11:]
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    name = _program_name(argv[0])
+    print(f'{name}: {error}', file=sys.stderr)
+    print(f'Flags: python -m experiments.{name} --help', file=sys.stderr)
+    sys.exit(EXIT_USAGE)
+
+
+def _resolved_flagfile(arg):
+  """A bare flag-file name is looked up here, then beside the programs."""
+  prefix = '--flagfile='
+  if not arg.startswith(prefix):
+    return arg
+  name = arg[len(prefix) :]
+  beside = os.path.join(_EXPERIMENTS, name)
+  if os.path.isfile(name):
+    return arg
+  if os.path.basename(name) == name and os.path.isfile(beside):
+    return prefix + beside
+  ours = sorted(f for f in os.listdir(_EXPERIMENTS) if f.endswith('.flags'))
+  print(
+    f'There is no flag file {name!r} here or in experiments/, which has '
+    f'{", ".join(ours)}.',
+    file=sys.stderr,
+  )
+  sys.exit(EXIT_USAGE)
+
+
+def json_value(value: Any) -> Any:
+  """A value without NaN and infinity, which JSON does not have: null in their place.
+
+  Args:
+    value: dicts, lists, numbers, text; nested.
+
+  Returns:
+    The same, fit for `json.dump`.
+  """
+  if isinstance(value, dict):
+    return {key: json_value(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [json_value(item) for item in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+class Run:
+  """The record of one run: run.json and a flag file that repeats it.
+
+  Attributes:
+    program: its name.
+    workdir: absolute path of the run's folder, once `open` was called.
+  """
+
+  def __init__(self, program: str):
+    self.program = program
+    self.workdir = None
+    self._record = {}
+
+  def make_folder(self, workdir: str | None) -> str:
+    """Makes the run's folder and writes nothing yet: a lock may come first.
+
+    Args:
+      workdir: the folder; None = runs/<program>.
+
+    Returns:
+      The absolute path.
+
+    Raises:
+      UserError: if the folder cannot be made.
+    """
+    workdir = os.path.abspath(workdir or os.path.join('runs', self.program))
+    try:
+      os.makedirs(workdir, exist_ok=True)
+    except OSError as error:
+      raise UserError(
+        f'The folder --workdir={workdir} cannot be made '
+        f'({error.strerror}); choose another.'
+      ) from error
+    return workdir
+
+  def open(self, folder: str, **facts) -> None:
+    """Begins the record: writes run.json and <program>.flags.
+
+    Args:
+      folder: of `make_folder`.
+      **facts: what else to record (seed, device, ...); JSON values.
+    """
+    self.workdir = folder
+    explicit = flags.FLAGS.flags_by_module_dict()
+    ours = [
+      flag
+      for module, of_module in explicit.items()
+      if module.startswith('experiments') or module == sys.argv[0]
+      for flag in of_module
+    ]
+    self._record = {
+      'program': self.program,
+      'arguments': sys.argv[1:],
+      'flags': {flag.name: flag.value for flag in ours},
+      'versions': _versions(),
+      'commit': _commit(),
+      'start': _now(),
+      **facts,
+    }
+    self._write()
+    with open(os.path.join(folder, f'{self.program}.flags'), 'w') as file:
+      for flag in ours:
+        if flag.value is not None:
+          line = flag.serialize()
+          if line:
+            file.write(line + '\n')
+
+  def note(self, **facts) -> None:
+    """Adds facts to run.json."""
+    self._record.update(facts)
+    self._write()
+
+  def finish(self, reason: str, code: int) -> None:
+    """Records the end of the run, if it ever opened its folder."""
+    if self.workdir is not None:
+      self.note(end=_now(), exit_reason=reason, exit_code=code)
+
+  def _write(self):
+    path = os.path.join(self.workdir, 'run.json')
+    try:
+      with open(path + '.tmp', 'w') as file:
+        json.dump(json_value(self._record), file, indent=2, default=str)
+        file.write('\n')
+      os.replace(path + '.tmp', path)
+    except OSError as error:
+      raise UserError(f'{path} cannot be written ({error.strerror}).') from error
+
+
+def _now():
+  return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
+
+
+def _versions():
+  # Imported here: reading versions must not slow --help down.
+  import flax
+  import jax
+  import jaxlib
+  import numpy
+  import optax
+
+  return {
+    'python': platform.python_version(),
+    'jax': jax.__version__,
+    'jaxlib': jaxlib.__version__,
+    'flax': flax.__version__,
+    'optax': optax.__version__,
+    'numpy': numpy.__version__,
+  }
+
+
+def _commit():
+  root = os.path.dirname(_EXPERIMENTS)
+  try:
+    done = subprocess.run(
+      ['git', '-C', root, 'describe', '--always', '--dirty'],
+      capture_output=True,
+      text=True,
+      timeout=5,
+    )
+  except (OSError, subprocess.TimeoutExpired):
+    return None
+  return done.stdout.strip() or None

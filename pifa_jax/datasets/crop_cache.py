@@ -1,0 +1,458 @@
+"""cached crops: the memory-mapped form that training reads.
+
+Every face becomes one uint8 crop of its square box with a margin around it (room
+for box jitter), with its landmarks, target P and pose in pixels of that crop. The
+folder holds plain .npy arrays and dataset.json; a folder is named by the hash of
+all that went into it, so a stale one is never read.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any, Callable, Iterable
+
+import numpy as np
+
+from pifa_jax.datasets import label_fitting
+from pifa_jax.datasets.samples import Reject, Sample, decode_image
+from pifa_jax.geometry import boxes as box_lib
+from pifa_jax.geometry import cropping, fitting, projection
+from pifa_jax.types import MorphableModel
+
+SCHEMA = 4  # raise it when crops or target P of the same sources change
+IMAGE_SIZE = 160
+MARGIN = 1.4  # holds boxes that are moved by 0.1 of their size and scaled by 1.1 or 1.2
+
+_ARRAYS = (
+  'images',
+  'landmarks',
+  'visible',
+  'params',
+  'boxes',
+  'residuals',
+  'poses',
+  'pixel_sizes',
+)
+
+
+def margin_for(shift: float, scale: float, box_scale: float = 1.0) -> float:
+  """Side of the crops over side of the boxes that holds every jittered box whole.
+
+  What lies outside a crop is grey, and the width of the grey would tell a network
+  where in its image the face is.
+
+  Args:
+    shift, scale, zoom: see `boxes.jitter_box`.
+
+  Returns:
+    `MARGIN`, or more, in steps of a tenth.
+  """
+  needed = box_scale * (1 + scale) + 2 * shift
+  return max(MARGIN, math.ceil(10 * needed - 1e-6) / 10)
+
+
+@dataclasses.dataclass(frozen=True)
+class CropCache:
+  """A data set on disk, mapped into memory; M faces.
+
+  Attributes:
+    images: (M, S, S, 3) uint8.
+    landmarks: (M, N, 2) float32, pixels of the cached crop.
+    visible: (M, N) bool.
+    params: (M, 8 + N_I + N_E) float32 target P, pixels of the cached crop.
+    boxes: (M, 4) float32 the provided boxes, pixels of the cached crop.
+    residuals: (M,) float32 of the fit, fraction of the landmarks' size; 0 where
+      P is exact, infinite where P is not known (and holds zeros).
+    poses: (M, 3) float32 pitch, yaw, roll in degrees: the data set's labels, or
+      P's; NaN where neither is known.
+    pixel_sizes: (M,) float32 a pixel of the photo, in pixels of the crop.
+    names: M names.
+    groups: M names of the images that the faces are variants of.
+    content_hash: of all arrays.
+    meta: what dataset.json holds beside them.
+  """
+
+  images: np.ndarray
+  landmarks: np.ndarray
+  visible: np.ndarray
+  params: np.ndarray
+  boxes: np.ndarray
+  residuals: np.ndarray
+  poses: np.ndarray
+  pixel_sizes: np.ndarray
+  names: list[str]
+  groups: list[str]
+  content_hash: str
+  meta: dict[str, Any]
+
+  def __len__(self) -> int:
+    return len(self.images)
+
+  @property
+  def rejects(self) -> list[Reject]:
+    """What was left out when the set was cropped."""
+    return [Reject(*row) for row in self.meta.get('rejects', [])]
+
+
+def crop_samples(
+  samples: Iterable[Sample],
+  model: MorphableModel,
+  *,
+  scheme: str | None,
+  exact: bool = False,
+  image_size: int = IMAGE_SIZE,
+  margin: float = MARGIN,
+) -> tuple[dict[str, Any], list[Reject]]:
+  """Crops the images and fits P to the landmarks (Sec. 3.1).
+
+  Args:
+    samples: of a reader; all with the same number of landmarks.
+    model: whose parameters are fitted.
+    scheme: the landmark scheme of the samples; None = P is not needed, as in a
+      set that is only for evaluation: no face is rejected for its landmarks.
+    exact: take P from the samples, which were made with this model.
+    image_size: pixels a side of the crops.
+    margin: side of a crop over side of the square box.
+
+  Returns:
+    The arrays, names and groups for `write_packed`, and the samples that could
+    not be used.
+
+  Raises:
+    ValueError: if none can be used.
+  """
+  columns = {
+    name: []
+    for name in (
+      'images',
+      'landmarks',
+      'visible',
+      'boxes',
+      'outer',
+      'poses',
+      'params',
+      'names',
+      'groups',
+    )
+  }
+  rejects = []
+  for sample in samples:
+    try:
+      image = decode_image(sample.image_bytes, sample.name)
+    except ValueError as error:
+      rejects.append(Reject(sample.name, str(error)))
+      continue
+    if not _touches(sample.box, image):
+      rejects.append(
+        Reject(
+          sample.name,
+          'the box lies outside the image, which has '
+          f'{image.shape[1]} x {image.shape[0]} pixels',
+        )
+      )
+      continue
+    outer = _margin_box(sample.box, margin)
+    corner = (sample.box[:2] - outer[:2]) * (image_size / outer[2]) - 0.5
+    row = {
+      'images': cropping.crop(image, outer, image_size),
+      'landmarks': np.asarray(
+        box_lib.crop_points(sample.landmarks, outer, image_size), np.float32
+      ),
+      'visible': sample.visible,
+      'boxes': np.concatenate(
+        [corner, sample.box[2:] * (image_size / outer[2])]
+      ).astype(np.float32),
+      'outer': outer,
+      'poses': (
+        np.full(3, np.nan, np.float32)
+        if sample.pose is None
+        else np.asarray(sample.pose, np.float32)
+      ),
+      'params': sample.params,
+      'names': sample.name,
+      'groups': sample.group or sample.name,
+    }
+    for name, value in row.items():
+      columns[name].append(value)
+  names = columns['names']
+  if not names:
+    raise ValueError(
+      f'None of the {len(rejects)} samples can be used; the first: '
+      f'{rejects[0].name}, {rejects[0].reason}.'
+      if rejects
+      else 'The data set holds no samples.'
+    )
+  arrays = {
+    name: np.stack(columns[name])
+    for name in ('images', 'landmarks', 'visible', 'boxes', 'poses')
+  }
+  outer = np.stack(columns['outer'])
+  arrays['pixel_sizes'] = (image_size / outer[:, 2]).astype(np.float32)
+  if scheme is None:
+    nothing = np.zeros((len(names), model.num_params), np.float32)
+    arrays.update(params=nothing, residuals=np.full(len(names), np.inf, np.float32))
+    good = np.ones(len(names), bool)
+  else:
+    arrays['params'], arrays['residuals'] = (
+      label_fitting.exact_params(
+        model,
+        columns['params'],
+        outer,
+        arrays['landmarks'],
+        arrays['visible'],
+        scheme=scheme,
+        image_size=image_size,
+      )
+      if exact
+      else fitting.fit_faces(
+        model, arrays['landmarks'], arrays['visible'], scheme=scheme
+      )
+    )
+    good = np.isfinite(arrays['residuals'])
+    if not good.any():
+      raise ValueError(
+        f'No face fits the landmarks of any of the {len(names)} '
+        f'samples; look at their labels and at scheme {scheme!r}.'
+      )
+    rejects += [
+      Reject(names[i], 'no face fits its landmarks') for i in np.where(~good)[0]
+    ]
+    unlabelled = np.isnan(arrays['poses']).any(axis=1)
+    arrays['poses'] = np.where(
+      unlabelled[:, None], projection.pose_degrees(arrays['params']), arrays['poses']
+    )
+  # Hidden points may be anything; NaN would only invite accidents.
+  arrays['landmarks'] = np.where(
+    arrays['visible'][..., None], arrays['landmarks'], 0.0
+  ).astype(np.float32)
+  arrays = {name: value[good] for name, value in arrays.items()}
+  for name in ('names', 'groups'):
+    arrays[name] = [value for value, g in zip(columns[name], good) if g]
+  return arrays, rejects
+
+
+def _touches(box, image):
+  """Whether a box (outer edges) and a image have an area in common."""
+  height, width = image.shape[:2]
+  return (
+    box[0] < width - 0.5
+    and box[1] < height - 0.5
+    and box[0] + box[2] > -0.5
+    and box[1] + box[3] > -0.5
+  )
+
+
+def _margin_box(box, margin):
+  square = np.asarray(box_lib.square_box(np.asarray(box, np.float32)))
+  side = square[2] * margin
+  centre = square[:2] + square[2:] / 2
+  return np.array([*(centre - side / 2), side, side], np.float32)
+
+
+def write_cache(
+  directory: str | pathlib.Path,
+  arrays: dict[str, Any],
+  meta: dict[str, Any],
+  rejects: list[Reject] = (),
+) -> None:
+  """Writes a crop cache, whole or not at all.
+
+  Args:
+    directory: is replaced.
+    arrays: the array fields of `PackedCrops`, 'names' and 'groups'. Without
+      'residuals' they are 0 (P is exact), without 'poses' they are P's, without
+      'pixel_sizes' 1, without 'names' numbers, without 'groups' the names.
+    meta: JSON values to keep beside them.
+    rejects: written to rejects.csv; the 20 worst fits go to worst_fits.csv.
+
+  Raises:
+    ValueError: if the arrays are not those of a crop cache.
+  """
+  directory = pathlib.Path(directory)
+  count = len(arrays['images'])
+  arrays = {
+    'residuals': np.zeros(count, np.float32),
+    'pixel_sizes': np.ones(count, np.float32),
+    'names': [str(i) for i in range(count)],
+    **arrays,
+  }
+  arrays.setdefault('groups', arrays['names'])
+  if 'poses' not in arrays and 'params' in arrays:
+    arrays['poses'] = projection.pose_degrees(arrays['params'])
+  wrong = _what_is_wrong(arrays, arrays['names'])
+  if wrong:
+    raise ValueError(f'{directory} is not written: {wrong}.')
+  directory.parent.mkdir(parents=True, exist_ok=True)
+  temporary = pathlib.Path(
+    tempfile.mkdtemp(prefix=directory.name + '.', dir=directory.parent)
+  )
+  old = temporary.with_name(temporary.name + '.old')
+  try:
+    digest = hashlib.sha256()
+    for name in _ARRAYS:
+      array = np.ascontiguousarray(arrays[name])
+      np.save(temporary / f'{name}.npy', array, allow_pickle=False)
+      digest.update(f'{name} {array.dtype} {array.shape} '.encode())
+      digest.update(array.data)
+    names = list(arrays['names'])
+    with open(temporary / 'dataset.json', 'w') as file:
+      json.dump(
+        {
+          'schema': SCHEMA,
+          'content_hash': digest.hexdigest()[:16],
+          'meta': meta,
+          'names': names,
+          'groups': list(arrays['groups']),
+          'rejects': [[r.name, r.reason] for r in rejects],
+        },
+        file,
+      )
+    with open(temporary / 'rejects.csv', 'w', newline='') as file:
+      csv.writer(file).writerows(
+        [('name', 'reason')] + [(reject.name, reject.reason) for reject in rejects]
+      )
+    worst = np.argsort(-arrays['residuals'])[:20]
+    with open(temporary / 'worst_fits.csv', 'w', newline='') as file:
+      csv.writer(file).writerows(
+        [('name', 'residual')]
+        + [(names[i], f'{arrays["residuals"][i]:.5f}') for i in worst]
+      )
+    if directory.exists():
+      # Aside first: a folder that is not empty cannot be replaced in one step.
+      # Who has the old one mapped keeps it.
+      os.replace(directory, old)
+    os.replace(temporary, directory)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _what_is_wrong(arrays, names):
+  """What keeps arrays from being a crop cache; None if they are one."""
+  rank = {
+    'images': 4,
+    'landmarks': 3,
+    'visible': 2,
+    'params': 2,
+    'boxes': 2,
+    'residuals': 1,
+    'poses': 2,
+    'pixel_sizes': 1,
+  }
+  kind = {'images': 'uint8', 'visible': 'bool'}
+  for name in _ARRAYS:
+    if name not in arrays:
+      return f'{name} is missing'
+    array = arrays[name]
+    if array.ndim != rank[name] or array.dtype != kind.get(name, 'float32'):
+      return f'{name} is {array.dtype} {array.shape}'
+    if len(array) != len(names):
+      return f'there are {len(array)} {name} but {len(names)} names'
+  image, points = arrays['images'].shape, arrays['landmarks'].shape
+  if image[1] != image[2] or image[3] != 3:
+    return f'images have shape {image}, not (M, S, S, 3)'
+  if points != arrays['visible'].shape + (2,) or arrays['boxes'].shape[1] != 4:
+    return (
+      f'landmarks {points}, visible {arrays["visible"].shape} and boxes '
+      f'{arrays["boxes"].shape} do not agree'
+    )
+  return None
+
+
+def open_cache(directory: str | pathlib.Path) -> CropCache:
+  """Maps a crop cache into memory.
+
+  Args:
+    directory: of `write_packed`.
+
+  Returns:
+    The data set.
+
+  Raises:
+    ValueError: if the folder is not a whole crop cache.
+  """
+  directory = pathlib.Path(directory)
+  try:
+    with open(directory / 'dataset.json') as file:
+      info = json.load(file)
+    if info['schema'] != SCHEMA:
+      raise ValueError(f'schema {info["schema"]}, this version reads {SCHEMA}')
+    arrays = {
+      name: np.load(directory / f'{name}.npy', mmap_mode='r', allow_pickle=False)
+      for name in _ARRAYS
+    }
+    # The small ones are read whole: fancy indexing of a map is slow.
+    arrays = {
+      name: value if name == 'images' else np.array(value)
+      for name, value in arrays.items()
+    }
+    wrong = _what_is_wrong(arrays, info['names'])
+    if wrong:
+      raise ValueError(wrong)
+    return CropCache(
+      names=info['names'],
+      groups=info['groups'],
+      content_hash=info['content_hash'],
+      meta={**info['meta'], 'rejects': info['rejects']},
+      **arrays,
+    )
+  except (OSError, EOFError, KeyError, TypeError, ValueError, RecursionError) as error:
+    raise ValueError(
+      f'{directory} is not a crop cache ({error}); delete it, it will be made again.'
+    ) from error
+
+
+def open_or_build(
+  cache_dir: str | pathlib.Path,
+  key: dict[str, Any],
+  build: Callable[[], tuple[dict[str, Any], list[Reject]]],
+) -> CropCache:
+  """Opens the crop cache of a data set, making it if it is not there.
+
+  Args:
+    cache_dir: holds one folder a key.
+    key: JSON values that decide the content: data set, split, source, face model
+      hash, scheme; image size and margin if they are not the defaults. A changed
+      key is another folder.
+    build: gives the arrays of `write_packed` and the rejects.
+
+  Returns:
+    The data set.
+  """
+  key = {'image_size': IMAGE_SIZE, 'margin': MARGIN, **key, 'schema': SCHEMA}
+  digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+  directory = pathlib.Path(cache_dir).expanduser() / f'crops_{digest[:20]}'
+  if directory.exists():
+    try:
+      return open_cache(directory)
+    except ValueError:
+      pass  # half deleted by hand: made again
+  arrays, rejects = build()
+  write_cache(directory, arrays, key, rejects)
+  return open_cache(directory)
+
+
+def fingerprint(paths: Iterable[pathlib.Path]) -> str:
+  """Identifies files by name, size and time of change, without reading them.
+
+  Args:
+    paths: of the source files; missing ones count as such.
+
+  Returns:
+    16 hex digits.
+  """
+  digest = hashlib.sha256()
+  for path in sorted(paths):
+    try:
+      stat = path.stat()
+      facts = f'{path.name} {stat.st_size} {stat.st_mtime_ns}'
+    except OSError:
+      facts = f'{path.name} missing'
+    digest.update(facts.encode() + b'\n')
+  return digest.hexdigest()[:16]

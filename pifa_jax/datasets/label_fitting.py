@@ -1,0 +1,101 @@
+"""P from the labels of a data set, and which landmark scheme the labels follow (Sec. 3.1)."""
+
+import jax
+import numpy as np
+
+from pifa_jax.geometry import boxes as box_lib
+from pifa_jax.geometry import fitting, projection
+from pifa_jax.types import MorphableModel, flatten_params, unflatten_params
+
+
+def choose_scheme(
+  model: MorphableModel, landmarks: np.ndarray, visible: np.ndarray
+) -> tuple[str, dict[str, float]]:
+  """The landmark scheme that the labels follow: the one that fits best.
+
+  Releases with the same number of points differ in what the points are.
+
+  Args:
+    model: the 3DMM.
+    landmarks: (n, N, 2) pixels.
+    visible: (n, N).
+
+  Returns:
+    The name, and every candidate's median residual (fraction of the landmarks'
+    size) on up to 128 faces spread over the set.
+
+  Raises:
+    ValueError: if no scheme has N points, or none fits.
+  """
+  count = landmarks.shape[1]
+  names = [name for name, b in model.landmark_schemes.items() if len(b) == count]
+  if not names:
+    have = ', '.join(
+      f'{name} ({len(b)})' for name, b in sorted(model.landmark_schemes.items())
+    )
+    raise ValueError(
+      f"The data set has {count} landmarks a face but the face model's schemes "
+      f'are {have}; give --landmark_scheme a file of {count} vertex ids.'
+    )
+  some = np.linspace(0, len(landmarks) - 1, min(128, len(landmarks))).astype(int)
+  residuals = {
+    name: float(
+      np.median(
+        fitting.fit_faces(model, landmarks[some], visible[some], scheme=name)[1]
+      )
+    )
+    for name in names
+  }
+  best = min(residuals, key=residuals.get)
+  if not residuals[best] < 0.08:
+    raise ValueError(
+      f"No landmark scheme fits the labels: {residuals} of the face's size; "
+      f'give --landmark_scheme a file of {count} vertex ids in their order.'
+    )
+  return best, residuals
+
+
+def exact_params(
+  model: MorphableModel,
+  params: list[np.ndarray],
+  outer: np.ndarray,
+  landmarks: np.ndarray,
+  visible: np.ndarray,
+  *,
+  scheme: str,
+  image_size: int,
+) -> tuple[np.ndarray, np.ndarray]:
+  """The samples' own P in crop pixels, and how far the labels lie from it.
+
+  Args:
+    model: the 3DMM that the samples' P was made with.
+    params: n flat vectors (8 + N_I + N_E,), pixels of the photo.
+    outer: (n, 4) the boxes of the crops, pixels of the photo.
+    landmarks: (n, N, 2) labels, pixels of the crops.
+    visible: (n, N) bool.
+    scheme: of the labels.
+    image_size: pixels a side of the crops.
+
+  Returns:
+    (n, 8 + N_I + N_E) float32 P in pixels of the crops, and (n,) float32 residuals,
+    fractions of the size of the landmarks' box.
+  """
+
+  @jax.jit
+  def move(vectors, outer):
+    def one(vector, box):
+      face = box_lib.crop_params(
+        unflatten_params(vector, model.num_identity), box, image_size
+      )
+      return flatten_params(face), projection.landmarks(model, face, scheme)
+
+    return jax.lax.map(lambda row: one(*row), (vectors, outer), batch_size=64)
+
+  params, points = jax.device_get(move(np.stack(params).astype(np.float32), outer))
+  gap = np.linalg.norm(points - landmarks, axis=-1)
+  low = np.where(visible[..., None], landmarks, np.inf).min(axis=1)
+  high = np.where(visible[..., None], landmarks, -np.inf).max(axis=1)
+  size = np.sqrt(np.prod(high - low, axis=1))
+  return params, (
+    np.where(visible, gap, 0).sum(axis=1) / visible.sum(axis=1) / size
+  ).astype(np.float32)

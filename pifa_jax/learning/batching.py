@@ -1,0 +1,206 @@
+"""Network inputs and targets out of cached crops, jittered and augmented on the device.
+
+All randomness is a function of (seed, step, sample): a resumed run is the run, and
+the number of devices does not matter.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from pifa_jax.geometry import boxes, cropping, mirror
+from pifa_jax.types import Array, Batch, flatten_params, unflatten_params
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class CropRows:
+  """B rows of a crop cache, as they lie in memory.
+
+  Attributes:
+    image: (B, S, S, 3) uint8: the square box with a margin around it.
+    landmarks: (B, N, 2) pixels of the cached crop.
+    visible: (B, N) bool.
+    params: (B, 8 + N_I + N_E) target P in pixels of the cached crop.
+    box: (B, 4) the provided box in cached-crop pixels (outer edges).
+    weight: (B,) 1; 0 for padding.
+  """
+
+  image: Array
+  landmarks: Array
+  visible: Array
+  params: Array
+  box: Array
+  weight: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+  """What happens to a training sample on the device.
+
+  Attributes:
+    shift_jitter: box jitter, fraction of its size, uniform in +-shift.
+    scale_jitter: box jitter, factor uniform in [1 - scale, 1 + scale].
+    anisotropic_jitter: jitter width and height apart (BUILD_NOTES.md D-06).
+    zoom: mean side of the jittered boxes over the provided one's.
+    brightness: offset uniform in +-brightness, in [-1, 1] units.
+    contrast: log-uniform factor up to 1 + contrast.
+    color: each channel's gain, log-uniform up to 1 + color.
+    occlusion: probability of a grey rectangle over part of the crop.
+    flip: probability of the mirrored image.
+  """
+
+  shift_jitter: float = 0.1
+  scale_jitter: float = 0.1
+  anisotropic_jitter: bool = False
+  box_scale: float = 1.0
+  brightness: float = 0.0
+  contrast: float = 0.0
+  color: float = 0.0
+  occlusion: float = 0.0
+  flip: float = 0.0
+
+
+def sample_keys(seed: int | Array, step: Array, samples: Array) -> jax.Array:
+  """The random key of every sample of a step: a function of its arguments only.
+
+  Args:
+    seed: of the run.
+    step: () int.
+    samples: (B,) ids of the samples in the data set.
+
+  Returns:
+    (B,) typed keys.
+  """
+  root = jax.random.fold_in(jax.random.key(seed), step)
+  return jax.vmap(lambda sample: jax.random.fold_in(root, sample))(samples)
+
+
+def make_batch(
+  rows: CropRows,
+  crop_size: int,
+  num_identity: int,
+  *,
+  keys: Array | None = None,
+  augment: AugmentConfig | None = None,
+  mirror_map: mirror.MirrorMap | None = None,
+) -> Batch:
+  """Cuts network inputs and their targets out of cached crops, on the device.
+
+  Args:
+    rows: B cached crops.
+    crop_size: side of the network's input.
+    num_identity: N_I.
+    keys: (B,) a key a sample; None = the provided boxes, no jitter, no change of
+      the image.
+    augment: needed with keys.
+    mirror_map: needed with augment.flip.
+
+  Returns:
+    The batch in pixels of the network's crop.
+
+  Raises:
+    ValueError: if one of them is missing.
+  """
+  if keys is not None and augment is None:
+    raise ValueError('make_batch(): keys without an AugmentConfig; pass both.')
+  if keys is not None and augment.flip and mirror_map is None:
+    raise ValueError(
+      'make_batch(): augment.flip without a mirror_map; pass that of '
+      'mirror.mirror_map().'
+    )
+
+  def one(row, key):
+    if key is not None and augment.flip:
+      # A key of its own: the other draws are those of runs without it.
+      flip = jax.random.bernoulli(jax.random.fold_in(key, 2), augment.flip)
+      row = jax.tree.map(
+        lambda a, b: jnp.where(flip, a, b), _flipped(row, num_identity, mirror_map), row
+      )
+    square = boxes.square_box(row.box)
+    if key is None:
+      box = square
+    else:
+      key_box, key_image = jax.random.split(key)
+      box = boxes.jitter_box(
+        key_box,
+        square,
+        shift=augment.shift_jitter,
+        scale=augment.scale_jitter,
+        anisotropic=augment.anisotropic_jitter,
+        box_scale=augment.box_scale,
+      )
+    image = cropping.resample_crop(
+      row.image.astype(jnp.float32) / 127.5 - 1.0, box, crop_size
+    )
+    if key is not None:
+      image = augment_image(key_image, image, augment)
+    face = boxes.crop_params(unflatten_params(row.params, num_identity), box, crop_size)
+    factor = crop_size / jnp.sqrt(box[2] * box[3])
+    return Batch(
+      image=image,
+      landmarks=boxes.crop_points(row.landmarks, box, crop_size),
+      visible=row.visible,
+      face_params=face,
+      # The normaliser is the PROVIDED box, not the jittered one.
+      box_size=jnp.sqrt(row.box[2] * row.box[3]) * factor,
+      weight=row.weight,
+    )
+
+  if keys is None:
+    return jax.vmap(lambda row: one(row, None))(rows)
+  return jax.vmap(one)(rows, keys)
+
+
+def _flipped(
+  row: CropRows, num_identity: int, mirror_map: mirror.MirrorMap
+) -> CropRows:
+  """One cached crop and its labels, left and right exchanged."""
+  size = row.image.shape[1]
+  face = mirror.mirror_params(
+    unflatten_params(row.params, num_identity), mirror_map.signs, size
+  )
+  points = row.landmarks[mirror_map.landmarks]
+  return dataclasses.replace(
+    row,
+    image=row.image[:, ::-1],
+    params=flatten_params(face),
+    landmarks=points.at[:, 0].set(size - 1 - points[:, 0]),
+    visible=row.visible[mirror_map.landmarks] & (mirror_map.landmarks >= 0),
+    box=row.box.at[0].set(size - 1 - row.box[0] - row.box[2]),
+  )
+
+
+def augment_image(key: Array, image: Array, config: AugmentConfig) -> jax.Array:
+  """Changes colours and hides a part of one crop.
+
+  Args:
+    key: a key.
+    image: (S, S, 3) in [-1, 1].
+    config: strengths; a zero leaves that change out.
+
+  Returns:
+    (S, S, 3) in [-1, 1].
+  """
+  keys = jax.random.split(key, 5)
+  if config.contrast or config.color or config.brightness:
+    gain = jnp.exp(
+      jax.random.uniform(keys[0], (), minval=-1.0) * jnp.log1p(config.contrast)
+      + jax.random.uniform(keys[1], (3,), minval=-1.0) * jnp.log1p(config.color)
+    )
+    offset = config.brightness * jax.random.uniform(keys[2], (), minval=-1.0)
+    mean = jnp.mean(image, axis=(0, 1))
+    image = jnp.clip((image - mean) * gain + mean + offset, -1.0, 1.0)
+  if config.occlusion:
+    size = image.shape[0]
+    # centre u, v; half width, half height; value.
+    draw = jax.random.uniform(keys[3], (5,))
+    grid = jnp.arange(size)
+    half = (0.05 + 0.15 * draw[2:4]) * size
+    inside = (jnp.abs(grid - draw[0] * size) < half[0])[None, :] & (
+      jnp.abs(grid - draw[1] * size) < half[1]
+    )[:, None]
+    hit = jax.random.bernoulli(keys[4], config.occlusion)
+    image = jnp.where((hit & inside)[..., None], 2 * draw[4] - 1, image)
+  return image

@@ -1,0 +1,378 @@
+"""One training step and one evaluation step, as pure functions.
+
+The step is written once with `axis_name`, for one device and for several.
+"""
+
+import dataclasses
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from pifa_jax.evaluation import metrics
+from pifa_jax.geometry import mirror, morphable_model, projection
+from pifa_jax.learning import losses, parallel
+from pifa_jax.learning.batching import AugmentConfig, CropRows, make_batch, sample_keys
+from pifa_jax.learning.network import NetworkGeometry, PifaNetwork
+from pifa_jax.types import (
+  Array,
+  Batch,
+  MorphableModel,
+  camera_of,
+  flatten_params,
+  unflatten_params,
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+  """All that changes from step to step, and all that a checkpoint holds.
+
+  Attributes:
+    step: () int32, the number of steps taken, skipped ones included.
+    skipped: () int32, steps whose update was not finite and was left out.
+    skipped_in_row: () int32, of them, those since the last good step.
+    params: the network's weights.
+    batch_stats: running means and variances.
+    opt_state: of Optax.
+  """
+
+  step: Array
+  skipped: Array
+  skipped_in_row: Array
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+  """Which loss every block has, and how much it counts.
+
+  Attributes:
+    num_param_blocks: the first so many blocks take Eq. (6), the rest Eq. (7);
+      None = half of them (3 of 6: the paper).
+    block_weights: None = 1, 2, ..., N_v (Sec. 4).
+    eq6_mode: see `losses.param_weights`.
+    rotation_translation_ratio: r, for eq6_mode 'literal'.
+    hidden_weight: of a hidden landmark in Eq. (7), whose target is then where the
+      target P puts it; 0 = none, as in the paper (BUILD_NOTES.md D-65).
+  """
+
+  num_param_blocks: int | None = None
+  block_weights: tuple[float, ...] | None = None
+  eq6_mode: str = 'whitened'
+  rotation_translation_ratio: float | None = None
+  hidden_weight: float = 0.0
+
+
+def block_losses(
+  outputs: dict[str, Array],
+  predicted: Array,
+  batch: Batch,
+  geometry: NetworkGeometry,
+  config: LossConfig,
+) -> jax.Array:
+  """The loss of every block of every face, before block weights.
+
+  Eq. (6) in the first blocks, Eq. (7) in the others (Sec. 3.2). The target of a
+  block is the true P minus that block's INPUT P.
+
+  Args:
+    outputs: of `PifaNetwork`.
+    predicted: (1 + N_v, B, N, 2) of `block_landmarks`.
+    batch: the targets.
+    geometry: the network's.
+    config: which loss where.
+
+  Returns:
+    (N_v, B).
+  """
+  num_blocks = outputs['params'].shape[0]
+  num_param_blocks = (
+    num_blocks // 2 if config.num_param_blocks is None else config.num_param_blocks
+  )
+  weights = losses.param_weights(
+    geometry.scales,
+    config.eq6_mode,
+    rotation_translation_ratio=config.rotation_translation_ratio,
+  )
+  target = flatten_params(batch.face_params)
+
+  def block(index):
+    if index < num_param_blocks:
+      return jax.vmap(losses.param_loss, in_axes=(0, 0, None))(
+        geometry.scales * outputs['updates'][index],
+        target - outputs['inputs'][index],
+        weights,
+      )
+    return jax.vmap(losses.landmark_loss, in_axes=(0, 0, 0, None))(
+      predicted[1 + index], batch.landmarks, batch.visible, config.hidden_weight
+    )
+
+  return jnp.stack([block(index) for index in range(num_blocks)])
+
+
+def predict_landmarks(landmark_model: MorphableModel, vectors: Array) -> jax.Array:
+  """Landmarks of flat parameter vectors (Eq. 3).
+
+  Args:
+    landmark_model: `projection.landmark_model` of a scheme.
+    vectors: (..., 8 + N_I + N_E).
+
+  Returns:
+    (..., N, 2) pixels.
+  """
+
+  def one(vector):
+    face = unflatten_params(vector, landmark_model.num_identity)
+    return projection.project(face.camera, morphable_model.shape(landmark_model, face))
+
+  flat = vectors.reshape((-1, vectors.shape[-1]))
+  points = jax.vmap(one)(flat)
+  return points.reshape(vectors.shape[:-1] + points.shape[1:])
+
+
+def block_landmarks(
+  outputs: dict[str, Array], landmark_model: MorphableModel
+) -> jax.Array:
+  """Landmarks before the first and after every block: one product for them all.
+
+  What losses and errors are made of, so that neither projects a vertex again,
+  and no vertex that is not a landmark.
+
+  Args:
+    outputs: of `PifaNetwork`.
+    landmark_model: of the batch's scheme.
+
+  Returns:
+    (1 + N_v, B, N, 2) pixels, of P^0 first.
+  """
+  return predict_landmarks(
+    landmark_model, jnp.concatenate([outputs['inputs'][:1], outputs['params']])
+  )
+
+
+def place_hidden(batch: Batch, landmark_model: MorphableModel) -> Batch:
+  """Hidden landmarks where the target P puts them: no label says where they are.
+
+  Args:
+    batch: the targets.
+    landmark_model: of their scheme.
+
+  Returns:
+    The batch with finite landmarks; what is visible stays.
+  """
+  return dataclasses.replace(
+    batch,
+    landmarks=jnp.where(
+      batch.visible[..., None],
+      batch.landmarks,
+      predict_landmarks(landmark_model, flatten_params(batch.face_params)),
+    ),
+  )
+
+
+def block_errors(predicted: Array, batch: Batch) -> jax.Array:
+  """NME of every face after every block, P^0 first (Table 3).
+
+  Args:
+    predicted: (1 + N_v, B, N, 2) of `block_landmarks`.
+    batch: the targets.
+
+  Returns:
+    (1 + N_v, B); a fraction, not percent.
+  """
+  one_block = jax.vmap(metrics.normalized_mean_error)
+  return jax.vmap(one_block, in_axes=(0, None, None, None))(
+    predicted, batch.landmarks, batch.visible, batch.box_size
+  )
+
+
+def train_step(
+  state: TrainState,
+  rows: CropRows,
+  samples: Array,
+  geometry: NetworkGeometry,
+  landmark_model: MorphableModel,
+  *,
+  network: PifaNetwork,
+  optimizer: optax.GradientTransformation,
+  loss: LossConfig,
+  augment: AugmentConfig,
+  seed: int,
+  mirror_map: mirror.MirrorMap | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+  """One step of SGD.
+
+  A step whose loss or gradient is not finite changes nothing but the counters.
+
+  Args:
+    state: before the step; its buffers may be donated.
+    rows: this device's share of the batch.
+    samples: (B,) the ids of these samples, for their random keys.
+    geometry: of `network_geometry`.
+    landmark_model: of the training scheme.
+    network: with axis_name=AXIS under `parallel`, None under plain jit.
+    optimizer: of `make_optimizer`.
+    loss: which loss where.
+    augment: what happens to the samples.
+    seed: of the run.
+    mirror_map: needed with augment.flip.
+
+  Returns:
+    The state after, and means over the whole batch: 'loss' (), 'block_loss'
+    (N_v,), 'nme' (1 + N_v,), 'grad_norm' (), 'finite' ().
+  """
+  axis_name = network.axis_name
+  keys = sample_keys(seed, state.step, samples)
+  crop_keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
+  dropout_keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
+  batch = make_batch(
+    rows,
+    network.config.crop_size,
+    landmark_model.num_identity,
+    keys=crop_keys,
+    augment=augment,
+    mirror_map=mirror_map,
+  )
+  if loss.hidden_weight:
+    batch = place_hidden(batch, landmark_model)
+
+  total = parallel.sum_over_devices(jnp.sum(batch.weight), axis_name)
+
+  def objective(params):
+    outputs, updated = network.apply(
+      {'params': params, 'batch_stats': state.batch_stats},
+      batch.image,
+      geometry,
+      train=True,
+      dropout_keys=dropout_keys,
+      mutable=['batch_stats'],
+    )
+    predicted = block_landmarks(outputs, landmark_model)
+    per_face = block_losses(outputs, predicted, batch, geometry, loss)
+    per_block = jnp.sum(per_face * batch.weight, axis=1) / total
+    num_blocks = per_block.shape[0]
+    weights = (
+      jnp.arange(1, num_blocks + 1, dtype=jnp.float32)
+      if loss.block_weights is None
+      else jnp.asarray(loss.block_weights, jnp.float32)
+    )
+    nme = jnp.sum(block_errors(predicted, batch) * batch.weight, axis=1) / total
+    return jnp.sum(weights * per_block), (updated['batch_stats'], per_block, nme)
+
+  (value, (batch_stats, per_block, nme)), grads = jax.value_and_grad(
+    objective, has_aux=True
+  )(state.params)
+  grads, value, per_block, nme = parallel.sum_over_devices(
+    (grads, value, per_block, nme), axis_name
+  )
+  grad_norm = optax.tree.norm(grads)
+  finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
+
+  def apply(params, opt_state, unused_old_stats):
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state, batch_stats
+
+  # A branch, not a `where` a leaf: that one reads every old leaf beside its new
+  # one, so that neither is written in place (BUILD_NOTES.md D-50).
+  params, opt_state, batch_stats = jax.lax.cond(
+    finite, apply, lambda *old: old, state.params, state.opt_state, state.batch_stats
+  )
+  new_state = TrainState(
+    step=state.step + 1,
+    skipped=state.skipped + ~finite,
+    skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
+    params=params,
+    batch_stats=batch_stats,
+    opt_state=opt_state,
+  )
+  return new_state, {
+    'loss': value,
+    'block_loss': per_block,
+    'nme': nme,
+    'grad_norm': grad_norm,
+    'finite': finite,
+  }
+
+
+def init_state(
+  variables: dict[str, Any], optimizer: optax.GradientTransformation
+) -> TrainState:
+  """The state before the first step.
+
+  Args:
+    variables: of `network.init_variables`.
+    optimizer: of `make_optimizer`.
+
+  Returns:
+    A TrainState at step 0.
+  """
+  # Three arrays, not one thrice: a donated buffer may appear only once.
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    skipped=jnp.zeros((), jnp.int32),
+    skipped_in_row=jnp.zeros((), jnp.int32),
+    params=variables['params'],
+    batch_stats=variables['batch_stats'],
+    opt_state=optimizer.init(variables['params']),
+  )
+
+
+def evaluate_rows(
+  variables: dict[str, Any],
+  rows: CropRows,
+  geometry: NetworkGeometry,
+  landmark_model: MorphableModel,
+  *,
+  network: PifaNetwork,
+  keys: Array | None = None,
+  augment: AugmentConfig | None = None,
+) -> dict[str, jax.Array]:
+  """What evaluation needs of a batch: predictions and labels, block by block.
+
+  Args:
+    variables: {'params', 'batch_stats'}.
+    rows: cached crops.
+    geometry: of `network_geometry`.
+    landmark_model: of the evaluation scheme.
+    network: with axis_name=None.
+    keys: (B,) keys, to jitter the boxes as in training; None = boxes as given.
+    augment: with keys: only its box jitter should be on.
+
+  Returns:
+    'landmarks' (1 + N_v, B, N, 2) crop pixels: of P^0 and after every block;
+    'visible' (B, N) and 'params' (B, 8 + ...) of the last block; 'image', and
+    'target' and 'target_visible' of the labels; 'box_size' (B,) sqrt(w h) of the
+    provided box and 'scale' (B,) of a cached pixel, crop pixels; 'visualization', a
+    tuple of (B, h, w).
+  """
+  chex.assert_equal(network.axis_name, None)
+  batch = make_batch(
+    rows,
+    network.config.crop_size,
+    landmark_model.num_identity,
+    keys=keys,
+    augment=augment,
+  )
+  outputs = network.apply(variables, batch.image, geometry, train=False)
+  last = outputs['params'][-1]
+  normals = landmark_model.mean_normals
+  visible = jax.vmap(
+    lambda camera: projection.is_visible(projection.frontability(camera, normals))
+  )(camera_of(last))
+  return {
+    'landmarks': block_landmarks(outputs, landmark_model),
+    'visible': visible,
+    'params': last,
+    'image': batch.image,
+    'target': batch.landmarks,
+    'target_visible': batch.visible,
+    'box_size': batch.box_size,
+    'scale': batch.box_size / jnp.sqrt(rows.box[:, 2] * rows.box[:, 3]),
+    'visualization': outputs['visualization'],
+  }

@@ -1,0 +1,161 @@
+"""Trained weights in one file: what `load_weights` reads and `Aligner` takes.
+
+schema_version           () int32, 1
+card                     () str, JSON: 'config' (the run's whole configuration),
+                         'checkpoint', 'step', and what else its maker says of it
+params/<module>/<name>   float16 or float32
+batch_stats/<module>/... float32
+content_sha256           () str, the hash of all of the above
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+
+from pifa_jax.files import array_files
+from pifa_jax.learning.network import NetworkConfig
+
+SCHEMA_VERSION = 1
+_ASSETS = pathlib.Path(__file__).parent / 'assets'
+_BUILTIN = 'builtin'
+
+# The configuration inside the shipped file has the names of its day, and the hash of a
+# face model with a region of another name. The tables go when the next weights come.
+_OLD_NAMES = {
+  'appearance': 'renderer',
+  'without': 'ablate',
+  'population': 'face_distribution',
+  'people': 'render_face_model',
+  'draw_spacing': 'vertex_spacing',
+  'zoom': 'box_scale',
+  'shift': 'shift_jitter',
+  'scale': 'scale_jitter',
+  'anisotropic': 'anisotropic_jitter',
+}
+_OLD_FACE_MODELS = {
+  '8c18ccb1e6adb7ada7051c2464f5622557eb564cf3950d6378cfe78ee2df743a': '4fab40407a502ab24ae4b96fceab43f196cc48b8ac9b2f3866c1bb3de463d43d'
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedWeights:
+  """A trained network and what is known of it.
+
+  Attributes:
+    network: its shape.
+    variables: {'params', 'batch_stats'} of `PifaNetwork`, float32 NumPy arrays.
+    card: the maker's JSON object; card['config'] holds 'face_model', the name or path
+      of the 3DMM, 'face_model_hash', 'dataset', 'seed' and the rest of the run.
+    content_hash: of the file, hex SHA-256.
+  """
+
+  network: NetworkConfig
+  variables: dict[str, Any]
+  card: dict[str, Any]
+  content_hash: str
+
+  @property
+  def box_scale(self) -> float:
+    """Mean side of the boxes in training over that of the boxes that were given."""
+    return self.card['config'].get('augment', {}).get('box_scale', 1.0)
+
+
+def _with_new_names(config):
+  """A configuration of any age, at any depth, as today's is called."""
+  if isinstance(config, dict):
+    return {
+      _OLD_NAMES.get(name, name): _with_new_names(value)
+      for name, value in config.items()
+    }
+  return _OLD_FACE_MODELS.get(config, config) if isinstance(config, str) else config
+
+
+def save_weights(
+  path: str | os.PathLike[str],
+  variables: dict[str, Any],
+  card: dict[str, Any],
+  *,
+  dtype: Any = np.float16,
+) -> str:
+  """Writes weights.
+
+  Args:
+    path: the file; an existing one is replaced in one step.
+    variables: {'params', 'batch_stats'}.
+    card: a JSON object with 'config'.
+    dtype: float16 or float32, of the kernels; everything else is float32.
+
+  Returns:
+    The content hash, hex SHA-256.
+
+  Raises:
+    ValueError: if a weight is not finite, or too large for the type.
+  """
+  arrays = {
+    'schema_version': np.asarray(SCHEMA_VERSION, np.int32),
+    'card': np.asarray(json.dumps(card, sort_keys=True)),
+  }
+  for name, value in flax.traverse_util.flatten_dict(variables, sep='/').items():
+    # A bias is a thousandth of its kernel, a running variance may exceed float16.
+    with np.errstate(over='ignore'):  # said below
+      value = np.asarray(value).astype(
+        dtype if name.endswith('/kernel') else np.float32
+      )
+    if not np.isfinite(value).all():
+      raise ValueError(
+        f'The weights {name} are not finite as {value.dtype}; write '
+        'them as float32, or train anew.'
+      )
+    arrays[name] = value
+  digest = array_files.content_hash(arrays)
+  array_files.write(
+    path, {**arrays, 'content_sha256': np.asarray(digest)}, compress=True
+  )
+  return digest
+
+
+def load_weights(name_or_path: str | os.PathLike[str] = _BUILTIN) -> TrainedWeights:
+  """Reads weights.
+
+  Args:
+    name_or_path: 'builtin', the weights that come with the package, trained on
+      built-in faces alone; or the path of a file of `save_weights`.
+
+  Returns:
+    The network's shape, its variables and its card.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it does not hold weights, or is damaged.
+  """
+  path = (
+    _ASSETS / 'builtin_weights.npz'
+    if os.fspath(name_or_path) == _BUILTIN
+    else pathlib.Path(name_or_path)
+  )
+  arrays = array_files.read(path, 'file of weights')
+  digest = str(arrays.get('content_sha256'))
+  array_files.check(
+    path,
+    arrays,
+    required=('schema_version', 'card', 'content_sha256'),
+    version=SCHEMA_VERSION,
+    otherwise='it does not hold weights; make one with '
+    'python -m experiments.export_weights',
+  )
+  del arrays['schema_version']
+  card = json.loads(str(arrays.pop('card')))
+  card['config'] = _with_new_names(card['config'])
+  variables = flax.traverse_util.unflatten_dict(
+    {name: value.astype(np.float32) for name, value in arrays.items()}, sep='/'
+  )
+  config = {
+    key: tuple(value) if isinstance(value, list) else value
+    for key, value in card['config']['network'].items()
+  }
+  return TrainedWeights(NetworkConfig(**config), variables, card, digest)

@@ -1,0 +1,182 @@
+"""Who is drawn and how they hold their head: pose, identity, expression."""
+
+import dataclasses
+from typing import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pifa_jax.synthesis.draws import Draws
+from pifa_jax.types import Array, MorphableModel
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceDistribution:
+  """The distribution of poses and shapes.
+
+  Attributes:
+    yaw_max: degrees; yaw is uniform in +-yaw_max.
+    pitch_mean, pitch_stddev: degrees; pitch is cut at +-35.
+    roll_mean, roll_stddev: degrees; roll is cut at +-50.
+    identity_limit: coefficients are normal, cut at this many deviations.
+    num_units: expression units that are active at once, at most.
+    closed_eyes: probability of closed or nearly closed eyes.
+    open_mouth: probability of an open mouth.
+    pursed_mouth: probability of a pursed mouth.
+    smile: probability of a smile.
+  """
+
+  yaw_max: float = 90.0
+  pitch_mean: float = 6.0
+  pitch_stddev: float = 14.0
+  roll_mean: float = 2.0
+  roll_stddev: float = 17.0
+  identity_limit: float = 2.5
+  num_units: int = 4
+  closed_eyes: float = 0.12
+  open_mouth: float = 0.25
+  pursed_mouth: float = 0.08
+  smile: float = 0.2
+
+  def changed(self, values: Mapping[str, float]) -> 'FaceDistribution':
+    """The same people but for some fields, for ablations and other sets.
+
+    Args:
+      values: name of an attribute -> its value.
+
+    Raises:
+      ValueError: if a name is not an attribute, or a value is out of its range.
+    """
+    for name, value in values.items():
+      if name not in _RANGES:
+        raise ValueError(
+          f'{name!r} is not a field of Population; there are {", ".join(_RANGES)}.'
+        )
+      low, high = _RANGES[name]
+      if not low <= value <= high:
+        raise ValueError(f'{name} is {value:g}; it may be {low:g} to {high:g}.')
+      if name == 'num_units' and value != int(value):
+        raise ValueError(f'num_units is {value:g}; it is a whole number.')
+    return dataclasses.replace(
+      self,
+      **{
+        name: int(value) if name == 'num_units' else float(value)
+        for name, value in values.items()
+      },
+    )
+
+
+_PITCH_MAX, _ROLL_MAX = 35.0, 50.0
+_RANGES = {
+  'yaw_max': (0, 90),
+  'pitch_mean': (-_PITCH_MAX, _PITCH_MAX),
+  'pitch_stddev': (0, 90),
+  'roll_mean': (-_ROLL_MAX, _ROLL_MAX),
+  'roll_stddev': (0, 90),
+  'identity_limit': (0, 4),
+  'num_units': (0, 16),
+  'closed_eyes': (0, 1),
+  'open_mouth': (0, 1),
+  'pursed_mouth': (0, 1),
+  'smile': (0, 1),
+}
+
+# Actions of the built-in units that go together, by name.
+_GROUPS = {
+  'closed_eyes': ('eyeBlinkLeft', 'eyeBlinkRight'),
+  'open_mouth': ('jawOpen',),
+  'pursed_mouth': ('mouthPucker',),
+  'smile': ('mouthSmileLeft', 'mouthSmileRight'),
+}
+
+
+def unit_groups(names: tuple[str, ...]) -> dict[str, np.ndarray]:
+  """(U,) weights of the actions that `expression` chooses on purpose.
+
+  Args:
+    names: of the expression units.
+
+  Returns:
+    name of the action -> 1 for its units, 0 for the others.
+  """
+  return {
+    group: np.array([name in members for name in names], np.float32)
+    for group, members in _GROUPS.items()
+  }
+
+
+def pose(key: Array, config: FaceDistribution) -> jax.Array:
+  """(3,) yaw, pitch, roll in degrees.
+
+  Args:
+    key: a key.
+    config: the distribution.
+  """
+  draws = Draws(key, 3)
+  return jnp.stack(
+    [
+      draws.uniform(-config.yaw_max, config.yaw_max),
+      jnp.clip(
+        draws.normal(config.pitch_mean, config.pitch_stddev), -_PITCH_MAX, _PITCH_MAX
+      ),
+      jnp.clip(
+        draws.normal(config.roll_mean, config.roll_stddev), -_ROLL_MAX, _ROLL_MAX
+      ),
+    ]
+  )
+
+
+def identity(key: Array, model: MorphableModel, config: FaceDistribution) -> jax.Array:
+  """(N_I,) identity coefficients: normal, cut.
+
+  Args:
+    key: a key.
+    model: the 3DMM.
+    config: the distribution.
+  """
+  limit = config.identity_limit
+  return jnp.asarray(model.identity_stddev) * jnp.clip(
+    jax.random.normal(key, (model.num_identity,)), -limit, limit
+  )
+
+
+def expression(
+  key: Array,
+  model: MorphableModel,
+  config: FaceDistribution,
+  units: Array | None,
+  groups: dict[str, np.ndarray],
+) -> jax.Array:
+  """(N_E,) expression coefficients.
+
+  Args:
+    key: a key.
+    model: the 3DMM.
+    config: the distribution.
+    units: (U, N_E) coefficients of single actions; None = normal coefficients.
+    groups: of `unit_groups`; empty = no action is chosen on purpose.
+  """
+  key_normal, key = jax.random.split(key)
+  draws = Draws(key, 32)
+  # Half of the faces are nearly neutral.
+  strength = jnp.where(draws.chance(0.5), 1.0, 0.3)
+  if units is None:
+    limit = config.identity_limit
+    return (
+      strength
+      * jnp.asarray(model.expression_stddev)
+      * jnp.clip(jax.random.normal(key_normal, (model.num_expression,)), -limit, limit)
+    )
+  units = jnp.asarray(units)
+  chosen = draws.uniform(0, len(units), (config.num_units,)).astype(jnp.int32)
+  amount = strength * draws.uniform(shape=(config.num_units,))
+  weights = jnp.zeros(len(units)).at[chosen].add(amount)
+  for name, members in groups.items():
+    # Mostly both sides alike; closed eyes are mostly quite closed.
+    low = 0.7 if name == 'closed_eyes' else 0.25
+    value = draws.uniform(low, 1.0)
+    on = draws.chance(getattr(config, name))
+    weights = jnp.where(on & (members > 0), jnp.maximum(weights, value), weights)
+  # Two of the same action would leave the range that the basis was made for.
+  return jnp.clip(weights, 0.0, 1.0) @ units

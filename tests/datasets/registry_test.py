@@ -1,0 +1,304 @@
+"""Every data set's reader on a miniature in its layout, whole and broken."""
+
+import os
+import pathlib
+import shutil
+import tempfile
+import unittest
+
+from absl.testing import absltest, parameterized
+import jax
+import numpy as np
+import scipy.io
+
+from pifa_jax import face_models
+from pifa_jax.datasets import ibug, registry, tfds_records, w300lp
+from pifa_jax.geometry import projection
+from tests import miniatures
+
+_REAL = os.environ.get('PIFA_JAX_300WLP_SAMPLES')
+_SPLITS = [
+  (name, split) for name, data in registry.DATASETS.items() for split in data.splits
+]
+
+
+class DataSetTestCase(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.root = pathlib.Path(folder.name) / 'data set'
+
+
+class EveryDataSetTest(DataSetTestCase):
+  @parameterized.parameters(_SPLITS)
+  def test_samples_are_sound(self, name, split):
+    miniatures.WRITERS[name](self.root)
+    found = registry.read(name, self.root, split)
+    self.assertEmpty(found.rejects)
+    self.assertNotEmpty(found.samples)
+    for sample in found.samples:
+      self.assertStartsWith(sample.image_bytes[:4], (b'\xff\xd8', b'\x89PNG'))
+      self.assertEqual(sample.landmarks.dtype, np.float32)
+      self.assertEqual(sample.box.dtype, np.float32)
+      self.assertEqual(sample.visible.dtype, bool)
+      marks = sample.landmarks[sample.visible]
+      # Boxes hold their landmarks; one pixel for the edges of AFW's.
+      self.assertTrue(np.all(marks >= sample.box[:2] - 1))
+      self.assertTrue(np.all(marks <= sample.box[:2] + sample.box[2:] + 1))
+    paths = registry.DATASETS[name].files(self.root, split)
+    self.assertLen(set(paths), len(paths))
+    self.assertTrue(all(path.exists() for path in paths))
+
+  @parameterized.parameters(sorted(registry.DATASETS))
+  def test_records_give_the_samples_of_the_folder(self, name):
+    miniatures.WRITERS[name](self.root)
+    for split in registry.DATASETS[name].splits:
+      if split not in ('train', 'test'):
+        continue
+      raw = registry.read(name, self.root, split)
+      records = tfds_records.read(name, self.root / 'tfds', self.root, split)
+      self.assertLen(records.samples, len(raw.samples))
+      self.assertEqual((records.notes, records.rejects), (raw.notes, raw.rejects))
+      for a, b in zip(raw.samples, records.samples):
+        self.assertEqual(
+          (a.name, a.group, a.image_bytes), (b.name, b.group, b.image_bytes)
+        )
+        for field in ('landmarks', 'visible', 'box', 'pose'):
+          np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
+      self.assertNotEmpty(tfds_records.files(name, self.root / 'tfds'))
+
+  @parameterized.parameters(sorted(registry.DATASETS))
+  def test_nothing_there(self, name):
+    split = registry.DATASETS[name].splits[0]
+    for data_dir in (None, self.root / 'nowhere'):
+      with self.assertRaisesRegex(FileNotFoundError, 'must hold'):
+        registry.read(name, data_dir, split)
+      with self.assertRaisesRegex(FileNotFoundError, 'must hold'):
+        tfds_records.read(
+          name,
+          self.root / 'tfds',
+          data_dir,
+          'test' if name in ('afw', 'aflw2000') else 'train',
+        )
+    with self.assertRaisesRegex(ValueError, "split='dev'"):
+      registry.read(name, self.root, 'dev')
+
+  @parameterized.parameters('w300', '300wlp', 'aflw2000', 'folder')
+  def test_broken_labels_cost_only_their_own_image(self, name):
+    miniatures.WRITERS[name](self.root)
+    split = registry.DATASETS[name].splits[0]
+    whole = registry.read(name, self.root, split).samples
+    images = [self.root / s.name for s in whole]
+    suffix = '.mat' if name in ('300wlp', 'aflw2000') else '.pts'
+    images = [p for p in images if p.with_suffix(suffix).exists()]
+    good = images[0].with_suffix(suffix).read_bytes()
+    for bad, words in (
+      (None, 'beside it'),
+      (b'', 'is not|has no'),
+      (good[:-30], 'cut off|part of one'),
+      (b'<!DOCTYPE html><html>not found</html>', 'web page|is not a .pts'),
+      (b'\xff\xfe' * 40, 'is not'),
+    ):
+      label = images[0].with_suffix(suffix)
+      label.unlink()
+      if bad is not None:
+        label.write_bytes(bad)
+      found = registry.read(name, self.root, split)
+      self.assertLen(found.samples, len(whole) - 1)
+      self.assertLen(found.rejects, 1)
+      self.assertRegex(found.rejects[0].reason, words)
+      self.assertEqual(self.root / found.rejects[0].name, images[0])
+      label.write_bytes(good)
+    # Capital suffixes, and what macOS leaves beside files.
+    images[0].rename(images[0].with_suffix('.JPG'))
+    label.rename(label.with_suffix(suffix.upper()))
+    label.with_name('._' + label.name).write_bytes(b'mac')
+    images[0].with_name('._' + images[0].name).write_bytes(b'mac')
+    found = registry.read(name, self.root, split)
+    self.assertLen(found.samples, len(whole))
+    self.assertEmpty(found.rejects)
+
+
+class CountTest(absltest.TestCase):
+  def test_published(self):
+    self.assertIsNone(registry.count_problem('aflw', 'train', 3901))
+    self.assertIsNone(registry.count_problem('300wlp', 'train', 122450))
+    self.assertIsNone(registry.count_problem('folder', 'train', 5))
+    self.assertRegex(
+      registry.count_problem('w300', 'test', 688),
+      '688 faces were found but 689 are published',
+    )
+
+
+class W300Test(DataSetTestCase):
+  def test_parts_of_the_test_set(self):
+    points = miniatures.write_300w(self.root)
+    names = {
+      split: [s.name for s in ibug.read_300w(self.root, split).samples]
+      for split in ibug.SPLITS
+    }
+    self.assertEqual(names['test'], names['common'] + names['challenging'])
+    self.assertEqual([n.split('/')[0] for n in names['challenging']], ['ibug'] * 3)
+    got = np.stack([s.landmarks for s in ibug.read_300w(self.root, 'test').samples])
+    # The files hold thousandths of a pixel.
+    np.testing.assert_allclose(got, points[9:], atol=6e-4)
+
+  def test_windows_line_ends_and_byte_order_marks(self):
+    miniatures.write_300w(self.root)
+    for path in self.root.rglob('*.pts'):
+      path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes().replace(b'\n', b'\r\n'))
+    self.assertEmpty(ibug.read_300w(self.root, 'train').rejects)
+
+
+class W300LPTest(DataSetTestCase):
+  def test_variants_and_twins_share_a_group(self):
+    miniatures.write_300wlp(self.root)
+    samples = w300lp.read_300wlp(self.root).samples
+    self.assertLen(samples, 16)
+    self.assertEqual(
+      sorted({s.group for s in samples}),
+      [f'{f}/{f}_image_7' for f in sorted(w300lp.FOLDERS)],
+    )
+
+  def test_without_the_landmarks_folder_and_without_twins(self):
+    points = miniatures.write_300wlp(self.root)
+    shutil.rmtree(self.root / 'landmarks')
+    for folder in w300lp.FOLDERS:
+      shutil.rmtree(self.root / f'{folder}_Flip')
+    samples = w300lp.read_300wlp(self.root).samples
+    self.assertLen(samples, 8)
+    np.testing.assert_allclose(samples[0].landmarks, points[0], atol=1e-4)
+
+  @parameterized.parameters(0, 1, 2, 3)
+  def test_pose_para_round_trip(self, seed):
+    rng = np.random.default_rng(seed)
+    pose = np.array(
+      [
+        *rng.uniform(-1.4, 1.4, 3),
+        *rng.uniform(50, 400, 2),
+        -80.0,
+        rng.uniform(5e-4, 2e-3),
+      ]
+    )
+    camera = w300lp.camera_from_pose_para(pose, 450)
+    np.testing.assert_allclose(
+      w300lp.pose_para_from_camera(camera, 450, tz=-80.0), pose, rtol=1e-9
+    )
+    # The formula, point by point: V = f R S + t, 1-based, y up.
+    surface = rng.normal(scale=50e3, size=(5, 3))
+    pitch, yaw, roll = pose[:3]
+    rotation = np.asarray(projection.rotation_from_euler(yaw, pitch, roll), np.float64)
+    v = pose[6] * surface @ rotation.T + pose[3:6]
+    wanted = np.stack([v[:, 0] - 1, 450 - v[:, 1]], axis=1)
+    got = surface / 1000 @ camera[:, :3].T + camera[:, 3]
+    # rotation_from_euler is float32: 1e-7 of some hundred pixels.
+    np.testing.assert_allclose(got, wanted, atol=2e-4)
+    # And the pose that the library reads out of M is the label's.
+    angles = jax.jit(projection.pose_from_camera)(np.float32(camera))
+    np.testing.assert_allclose(
+      [angles[k] for k in ('pitch', 'yaw', 'roll')], pose[:3], atol=1e-4
+    )
+
+  def test_exact_params_meet_the_labels_or_are_refused(self):
+    points = miniatures.write_300wlp(self.root)
+    model = face_models.load_face_model('builtin')
+    found = w300lp.read_300wlp(self.root, model=model)
+    self.assertIn('within 0.0', found.notes[0])
+    sample = found.samples[0]
+    self.assertEqual(sample.params.shape, (8 + 199 + 29,))
+    np.testing.assert_allclose(sample.landmarks, points[0], atol=1e-4)
+    wrong = model.replace(mean_shape=model.mean_shape * 1.2)
+    with self.assertRaisesRegex(ValueError, 'More than one pixel'):
+      w300lp.read_300wlp(self.root, model=wrong)
+    small = model.replace(
+      identity_basis=model.identity_basis[:50],
+      identity_stddev=model.identity_stddev[:50],
+    )
+    found = w300lp.read_300wlp(self.root, model=small)
+    self.assertLen(found.rejects, 16)
+    self.assertIn('the face model 50 + 29', found.rejects[0].reason)
+
+  @unittest.skipUnless(_REAL, 'PIFA_JAX_300WLP_SAMPLES names no folder')
+  def test_real_samples(self):
+    """Rotation, scale and place of Pose_Para against pt3d_68 of real files."""
+    model = face_models.load_face_model('builtin')
+    mean = np.asarray(model.mean_shape, np.float64)[
+      np.asarray(model.landmark_schemes['ibug68'])
+    ]
+    samples = w300lp.read_aflw2000(_REAL).samples
+    self.assertNotEmpty(samples)
+    for sample in samples:
+      path = (pathlib.Path(_REAL) / sample.name).with_suffix('.mat')
+      content = scipy.io.loadmat(path)
+      points = content['pt3d_68'].T.astype(np.float64)
+      height = 450
+      points[:, 1] = height + 1 - points[:, 1]  # up
+      rotation, scale, shift = w300lp.similarity(mean, points)
+      pitch, yaw, roll, tx, ty, tz, f = content['Pose_Para'][0]
+      told = w300lp._rotation(pitch, yaw, roll)
+      # Another person's mean face: degrees, not their fractions.
+      angle = np.degrees(np.arccos((np.trace(told @ rotation.T) - 1) / 2))
+      self.assertLess(angle, 8.0)
+      self.assertBetween(scale / (f * 1000), 0.85, 1.15)
+      # Both models' origins lie inside the head, some centimetres apart.
+      print(
+        f'{sample.name}: rotation {angle:.1f} degrees, scale '
+        f'{scale / (f * 1000):.3f}, origins '
+        f'{np.linalg.norm(shift[:2] - [tx, ty]) / scale:.0f} mm apart'
+      )
+      self.assertLess(np.linalg.norm(shift[:2] - [tx, ty]), 60 * scale)
+
+
+class AfwTest(DataSetTestCase):
+  def test_faces_boxes_and_hidden_points(self):
+    points = miniatures.write_afw(self.root)
+    found = registry.read('afw', self.root, 'test')
+    self.assertEqual(
+      [s.name for s in found.samples], ['1000.jpg#1', '1001.jpg#1', '1001.jpg#2']
+    )
+    self.assertEqual(
+      [s.group for s in found.samples], ['1000.jpg', '1001.jpg', '1001.jpg']
+    )
+    for sample, face in zip(found.samples, points):
+      seen = np.isfinite(face).all(axis=1)
+      np.testing.assert_array_equal(sample.visible, seen)
+      np.testing.assert_allclose(sample.landmarks[seen], face[seen], atol=1e-5)
+    self.assertEqual([s.pose[1] for s in found.samples], [0, 15, 30])
+
+  def test_damage(self):
+    miniatures.write_afw(self.root)
+    (self.root / 'testimages' / '1000.jpg').unlink()
+    found = registry.read('afw', self.root, 'test')
+    self.assertLen(found.samples, 2)
+    self.assertIn('there is no 1000.jpg', found.rejects[0].reason)
+    scipy.io.savemat(self.root / 'anno.mat', {'anno': np.eye(4)})
+    with self.assertRaisesRegex(ValueError, 'no cell "anno"'):
+      registry.read('afw', self.root, 'test')
+
+
+class FolderTest(DataSetTestCase):
+  def test_kinds_of_labels(self):
+    points = miniatures.write_folder(self.root)
+    found = registry.read('folder', self.root, 'train')
+    self.assertLen(found.samples, 4)
+    for number, sample in enumerate(found.samples):
+      np.testing.assert_allclose(sample.landmarks, points[number], atol=1e-3)
+      self.assertEqual(sample.visible.sum(), 68 - number % 2)
+
+  def test_splits_are_folders_if_they_are_there(self):
+    miniatures.write_folder(self.root / 'train' / 'deeper', 3)
+    miniatures.write_folder(self.root / 'test', 2)
+    self.assertLen(registry.read('folder', self.root, 'train').samples, 3)
+    self.assertLen(registry.read('folder', self.root, 'test').samples, 2)
+
+  def test_another_number_of_landmarks_is_left_out(self):
+    miniatures.write_folder(self.root)
+    (self.root / 'photo 0.pts').write_text('n_points: 4\n{\n1 2\n3 4\n5 7\n1 1\n}\n')
+    found = registry.read('folder', self.root, 'train')
+    self.assertLen(found.samples, 3)
+    self.assertEqual(found.rejects[0].reason, 'it has 4 landmarks, most others 68')
+
+
+if __name__ == '__main__':
+  absltest.main()

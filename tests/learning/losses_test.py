@@ -1,0 +1,66 @@
+"""Eqs. (6)-(7) by hand."""
+
+from absl.testing import absltest
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pifa_jax.learning import losses
+
+# Eight camera entries, two identity, one expression.
+_SCALES = np.array([0.5, 0.5, 0.5, 10, 0.5, 0.5, 0.5, 10, 4, 2, 8], np.float32)
+
+
+class ParamLossTest(absltest.TestCase):
+  def test_whitened_residual(self):
+    update = np.zeros(11, np.float32)
+    target = update.copy()
+    target[[0, 3, 9]] = [1.0, 20.0, 6.0]  # 2, 2 and 3 scales
+    loss = losses.param_loss(update, target, losses.param_weights(_SCALES))
+    np.testing.assert_allclose(loss, (4 + 4 + 9) / 2, rtol=1e-6)
+
+  def test_literal_reading(self):
+    weights = losses.param_weights(_SCALES, 'literal', rotation_translation_ratio=0.25)
+    np.testing.assert_allclose(weights, [4, 4, 4, 1, 4, 4, 4, 1, 0.25, 0.5, 0.125])
+
+  def test_ratio_of_magnitudes(self):
+    cameras = np.array(
+      [[[1, -1, 1, 10], [1, -1, 1, 30]], [[3, 3, -3, 20], [-3, 3, 3, 20]]], np.float32
+    )
+    np.testing.assert_allclose(losses.rotation_translation_ratio(cameras), 2 / 20)
+
+  def test_errors(self):
+    with self.assertRaisesRegex(ValueError, "eq6_mode='x'"):
+      losses.param_weights(_SCALES, 'x')
+    with self.assertRaisesRegex(ValueError, 'needs rotation_translation_ratio'):
+      losses.param_weights(_SCALES, 'literal')
+    with self.assertRaises(ValueError):
+      losses.param_loss(jnp.zeros(3), jnp.zeros(4), jnp.zeros(3))
+
+
+class LandmarkLossTest(absltest.TestCase):
+  def test_visible_landmarks_count(self):
+    predicted = jnp.array([[0.0, 0], [1, 1], [5, 5]])
+    target = jnp.array([[3.0, 4], [1, 2], [jnp.nan, jnp.nan]])
+    visible = jnp.array([True, True, False])
+    value, grad = jax.value_and_grad(losses.landmark_loss)(predicted, target, visible)
+    np.testing.assert_allclose(value, (25 + 1) / 2)
+    np.testing.assert_allclose(grad, [[-3, -4], [0, -1], [0, 0]])
+
+  def test_hidden_landmarks_count_if_asked(self):
+    predicted = jnp.array([[0.0, 0], [1, 1]])
+    target = jnp.array([[3.0, 4], [1, 3]])
+    visible = jnp.array([True, False])
+    value, grad = jax.value_and_grad(losses.landmark_loss)(
+      predicted, target, visible, 0.25
+    )
+    np.testing.assert_allclose(value, (25 + 0.25 * 4) / 2)
+    np.testing.assert_allclose(grad, [[-3, -4], [0, -0.5]])
+
+  def test_nothing_visible(self):
+    points = jnp.full((3, 2), jnp.nan)
+    self.assertEqual(losses.landmark_loss(points, points, jnp.zeros(3, bool)), 0)
+
+
+if __name__ == '__main__':
+  absltest.main()
