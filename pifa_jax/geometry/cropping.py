@@ -102,11 +102,9 @@ def _resample_matrix(
   step = extent / crop_size  # source pixels a crop pixel
   source = start + (xp.arange(crop_size) + 0.5) * step
 
-  def kernel(grid):
-    near = 1 - xp.abs(source[:, None] - grid) / xp.maximum(step, 1.0)
-    # Not maximum(): its gradient at exactly 0 is one half.
-    return xp.where(near > 0, near, 0)
-
+  # `relu` in JAX: the gradient of `maximum` at exactly 0 is one half.
+  relu = jax.nn.relu if xp is jnp else lambda x: np.maximum(0, x)
+  kernel = lambda grid: relu(1 - xp.abs(source[:, None] - grid) / xp.maximum(step, 1.0))
   # Normalised over a grid that goes on beyond the image: pixels outside count
   # as 0 instead of passing their share on to the border.
   total = kernel(xp.arange(-length, 2 * length)).sum(axis=1, keepdims=True)
