@@ -13,8 +13,7 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments.build_face_model import model_images
-from experiments.lib import cli, data_loading
+from experiments.lib import cli, data_loading, mesh_images
 from pifa_jax import face_models
 from pifa_jax.datasets import registry
 from pifa_jax.geometry import fitting, landmark_search
@@ -91,7 +90,7 @@ def main(run: cli.Run) -> int:
       f'{len(some)} faces\n'
     )
     file.writelines(f'{vertex}\n' for vertex in ids)
-  model_images.save_numbered(model, ids, os.path.join(workdir, 'vertex_ids.png'))
+  mesh_images.save_numbered(model, ids, os.path.join(workdir, 'vertex_ids.png'))
   print(f'Wrote {path} and vertex_ids.png; use it with --landmark_scheme={path}')
   return cli.EXIT_OK
 
