@@ -25,9 +25,7 @@ flags.DEFINE_float(
   lower_bound=0.5,
   upper_bound=0.999,
 )
-flags.DEFINE_integer(
-  'resamples', 9999, 'Number of bootstrap samples.', lower_bound=100
-)
+flags.DEFINE_integer('resamples', 9999, 'Number of bootstrap samples.', lower_bound=100)
 
 
 def main(run: cli.Run) -> int:

@@ -18,7 +18,7 @@ KINDS = {
   'bfm2009': '01_MorphableModel.mat, with --expression_dir',
   'face3d': 'BFM.mat of face3d',
   'bfm2017': 'the .h5 file, with --landmarks',
-  'ict': "the folder FaceXModel of ICT-FaceKit",
+  'ict': 'the folder FaceXModel of ICT-FaceKit',
 }
 flags.DEFINE_enum(
   'kind',

@@ -102,9 +102,7 @@ def _search(model, points, visible, known, rounds):
     )
     good = np.isfinite(residuals)
     if not good.any():
-      raise cli.UserError(
-        'No face fits the known points; check the pairs of --known.'
-      )
+      raise cli.UserError('No face fits the known points; check the pairs of --known.')
     found, errors = landmark_search.find_vertices(
       model, params[good], points[good], visible[good]
     )
