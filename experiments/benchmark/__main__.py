@@ -67,7 +67,7 @@ flags.DEFINE_integer(
   'dense_vertices',
   1000,
   'Number of vertices Q of the dense reference implementation (--peers), whose memory '
-  'grows with pixels times vertices.',
+  'grows with Q^2.',
   lower_bound=1,
 )
 

@@ -11,7 +11,8 @@ from experiments.benchmark.timing import Case, compiled_over_faces
 from pifa_jax.geometry import visualization
 from pifa_jax.types import Array, FaceParams, MorphableModel
 
-# The dense implementation needs memory for every pair of pixel and vertex.
+# The dense implementation needs memory for every pair of vertices, and of pixel and
+# vertex.
 _DENSE_IMAGE_SIZE = 57
 
 
@@ -102,7 +103,7 @@ def layers(
 def dense(settings: Settings) -> list[Case]:
   """Makes the cases of the dense reference implementation, at a size memory allows.
 
-  Every pixel looks at every vertex there, so time and memory grow with their product.
+  Every pixel looks at every vertex there: memory is O(Q^2 + Q H^2).
 
   Args:
     settings: of the run.
