@@ -1,4 +1,4 @@
-"""Two or more evaluations in one table, with intervals of their differences.
+"""Compares evaluations in one table, with intervals of their differences.
 
   python -m experiments.compare --runs=runs/a/evaluation/aflw-test-aflw,\
 runs/b/evaluation/aflw-test-aflw
@@ -16,55 +16,26 @@ from experiments.lib import cli
 flags.DEFINE_list(
   'runs',
   None,
-  'Folders that experiments.evaluate wrote; the first '
-  'is what the others are compared with.',
+  'Folders that experiments.evaluate wrote; all others are compared with the first.',
 )
 flags.DEFINE_float(
-  'confidence', 0.95, 'Of the intervals.', lower_bound=0.5, upper_bound=0.999
+  'confidence',
+  0.95,
+  'Confidence level of the intervals.',
+  lower_bound=0.5,
+  upper_bound=0.999,
 )
-flags.DEFINE_integer('resamples', 9999, 'Of the bootstrap.', lower_bound=100)
+flags.DEFINE_integer('resamples', 9999, 'Number of bootstrap samples.', lower_bound=100)
 
 
 def main(run: cli.Run) -> int:
   """Compares; returns the exit code."""
   f = flags.FLAGS
-  if not f.runs or len(f.runs) < 2:
-    raise cli.UserError(
-      'Name two folders at least: --runs=A,B, each one that '
-      'experiments.evaluate wrote (with eval.json).'
-    )
-  results = [_read(folder) for folder in f.runs]
+  results = _results(f.runs)
   first = results[0]
-  for folder, other in zip(f.runs[1:], results[1:]):
-    for key in ('dataset', 'split', 'protocol', 'unit'):
-      if other['facts'][key] != first['facts'][key]:
-        raise cli.UserError(
-          f'{folder} has {key} {other["facts"][key]!r}, {f.runs[0]} has '
-          f'{first["facts"][key]!r}; only results of one set and one protocol '
-          'are compared.'
-        )
   workdir = run.make_folder(f.workdir)
   run.open(workdir, seed=f.seed)
-  rows = []
-  for folder, result in zip(f.runs, results):
-    common, here, base = _paired(result['errors'], first['errors'], folder)
-    difference, low, high = 0.0, 0.0, 0.0
-    if result is not first:
-      difference = float(np.mean(here - base))
-      low, high = interval(
-        here, base, confidence=f.confidence, resamples=f.resamples, seed=f.seed
-      )
-    rows.append(
-      {
-        'run': folder,
-        'mean': float(np.mean(here)),
-        'difference': difference,
-        'low': low,
-        'high': high,
-        'num_faces': len(common),
-        'statement': result['facts']['statement'],
-      }
-    )
+  rows = [_row(folder, result, first, f) for folder, result in zip(f.runs, results)]
   table = _table(rows, first['facts'], f.confidence)
   with open(os.path.join(workdir, 'compare.json'), 'w') as file:
     json.dump(
@@ -80,23 +51,63 @@ def main(run: cli.Run) -> int:
   return cli.EXIT_OK
 
 
+def _results(folders):
+  """The results in all folders, which must be comparable."""
+  if not folders or len(folders) < 2:
+    raise cli.UserError(
+      f'--runs={",".join(folders or [])} does not name two folders; use --runs=A,B, '
+      'each of them one that experiments.evaluate wrote (with eval.json).'
+    )
+  results = [_read(folder) for folder in folders]
+  first = results[0]
+  for folder, other in zip(folders[1:], results[1:]):
+    for key in ('dataset', 'split', 'protocol', 'unit'):
+      if other['facts'][key] != first['facts'][key]:
+        raise cli.UserError(
+          f'{folder} has {key} {other["facts"][key]!r}, {folders[0]} has '
+          f'{first["facts"][key]!r}; only results of one set and one protocol '
+          'can be compared.'
+        )
+  return results
+
+
+def _row(folder, result, first, f):
+  """One row of compare.json."""
+  common, here, base = _paired(result['errors'], first['errors'], folder)
+  difference, low, high = 0.0, 0.0, 0.0
+  if result is not first:
+    difference = float(np.mean(here - base))
+    low, high = interval(
+      here, base, confidence=f.confidence, resamples=f.resamples, seed=f.seed
+    )
+  return {
+    'run': folder,
+    'mean': float(np.mean(here)),
+    'difference': difference,
+    'low': low,
+    'high': high,
+    'num_faces': len(common),
+    'statement': result['facts']['statement'],
+  }
+
+
 def interval(
   errors: np.ndarray, base: np.ndarray, *, confidence: float, resamples: int, seed: int
 ) -> tuple[float, float]:
-  """Bootstrap interval of the mean difference of paired errors.
+  """Computes a bootstrap interval of the mean difference of paired errors.
 
-  Faces are drawn with replacement, both errors of a face together; percentile
-  interval (Efron, 1979), by `scipy.stats.bootstrap`.
+  Faces are resampled with replacement, both errors of a face together. It is the
+  percentile interval (Efron, 1979), by `scipy.stats.bootstrap`.
 
   Args:
-    errors: (n,) of one network.
+    errors: (n,) of one network, in any unit.
     base: (n,) of the other, on the same faces.
-    confidence: such as 0.95.
-    resamples: how many.
-    seed: of the draws.
+    confidence: level, such as 0.95.
+    resamples: number of bootstrap samples.
+    seed: of the resampling.
 
   Returns:
-    Its ends.
+    (low, high): the ends, in the unit of the errors.
   """
   from scipy import stats
 
@@ -119,6 +130,7 @@ def interval(
 
 
 def _read(folder):
+  """{'facts': eval.json, 'errors': name -> error after the last block}."""
   try:
     with open(os.path.join(folder, 'eval.json')) as file:
       facts = json.load(file)
@@ -135,7 +147,7 @@ def _read(folder):
 
 
 def _paired(errors, base, folder):
-  """The faces that both have a number for, and the numbers."""
+  """The names of the faces that both have an error for, and both errors."""
   common = [
     name
     for name, value in base.items()
@@ -143,8 +155,8 @@ def _paired(errors, base, folder):
   ]
   if not common:
     raise cli.UserError(
-      f'{folder} has no face in common with the first run; '
-      'were they made from the same data set?'
+      f'{folder} has no face in common with the first run; name runs on the same '
+      'data set.'
     )
   return (
     common,

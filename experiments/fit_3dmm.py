@@ -1,11 +1,12 @@
-"""Landmarks -> 3DMM parameters, meshes and overlays (Sec. 3.1), without a network.
+"""Fits 3DMM parameters to landmarks (Sec. 3.1); writes meshes and overlays.
 
   python -m experiments.fit_3dmm --input=DIR --workdir=runs/fit
   python -m experiments.fit_3dmm --input=face.pts --save=npz,obj,overlay
   python -m experiments.fit_3dmm --dataset=w300 --data_dir=~/300W --workdir=runs/fit
 
-Reads .pts, .json, .npy and .mat (see `pifa_jax.formats`), where a photo of the
-same name beside a file of landmarks is drawn upon; or all splits of a data set.
+No network is needed. Reads .pts, .json, .npy and .mat (see `pifa_jax.files.formats`),
+or all splits of a data set. If a photo of the same name lies beside a file of
+landmarks, the overlay shows the fitted face on it.
 """
 
 import csv
@@ -30,9 +31,8 @@ KINDS = ('npz', 'mat', 'obj', 'ply', 'overlay')
 flags.DEFINE_string(
   'input',
   None,
-  'A file of landmarks, or a folder of them '
-  '(folders in it are looked into); or name a data set: '
-  '--dataset and --data_dir.',
+  'A file of landmarks, or a folder with files of landmarks, at any depth. Or name a '
+  'data set with --dataset and --data_dir.',
 )
 flags.DEFINE_list(
   'save', ['npz', 'overlay'], 'What to write for every face: ' + ', '.join(KINDS) + '.'
@@ -40,32 +40,15 @@ flags.DEFINE_list(
 flags.DEFINE_boolean(
   'march',
   False,
-  '68 points: let hidden jaw points slide along '
-  'the contour, as annotators of 2D landmarks place them.',
+  'For 68 points: let hidden jaw points slide along the contour, as annotators of 2D '
+  'landmarks place them.',
 )
 
 
 def main(run: cli.Run) -> int:
   """Fits; returns the exit code."""
   f = flags.FLAGS
-  unknown = sorted(set(f.save) - set(KINDS))
-  if unknown:
-    raise cli.UserError(f'--save={unknown[0]} is not one of {", ".join(KINDS)}.')
-  of_data_set = f.dataset != 'synthetic'
-  if bool(f.input) == of_data_set:
-    raise cli.UserError(
-      'Say what to fit, one of both: --input=FILE or FOLDER of '
-      f'{", ".join(formats.LANDMARK_SUFFIXES)}, or --dataset '
-      'with --data_dir.'
-    )
-  if of_data_set:
-    faces, failures = _read_data_set(f)
-  else:
-    faces, failures = _read_files(pathlib.Path(f.input).expanduser())
-  if not faces:
-    for name, reason in failures[:10]:
-      print(f'{name}: {reason}', file=sys.stderr)
-    raise cli.UserError(f'No landmarks in {f.input or f.data_dir} can be used.')
+  faces, failures = _read(f)
   workdir = pathlib.Path(run.make_folder(f.workdir))
   run.open(str(workdir))
   model = face_models.load_face_model(f.face_model)
@@ -78,7 +61,45 @@ def main(run: cli.Run) -> int:
     (dict(row, outlier=bool(o)) for row, o in zip(rows, outliers)),
     key=lambda row: -row['residual'],
   )
-  with open(workdir / 'residuals.csv', 'w', newline='') as file:
+  _write_residuals(workdir / 'residuals.csv', rows)
+  _print_summary(rows, failures)
+  print(f'Wrote residuals.csv and the faces to {workdir}.')
+  if not rows:
+    return cli.EXIT_USER_ERROR
+  return cli.EXIT_SOME_FAILED if failures else cli.EXIT_OK
+
+
+def _read(f):
+  """The faces that the flags name, at least one, and what cannot be read."""
+  unknown = sorted(set(f.save) - set(KINDS))
+  if unknown:
+    raise cli.UserError(
+      f'--save={unknown[0]} is not a kind of file; use {", ".join(KINDS)}.'
+    )
+  of_data_set = f.dataset != 'synthetic'
+  if bool(f.input) == of_data_set:
+    raise cli.UserError(
+      f'{"Both --input and" if of_data_set else "Neither --input nor"} --dataset '
+      'names what to fit; give one of them: --input=FILE or FOLDER of '
+      f'{", ".join(formats.LANDMARK_SUFFIXES)}, or --dataset with --data_dir.'
+    )
+  if of_data_set:
+    faces, failures = _read_data_set(f)
+  else:
+    faces, failures = _read_files(pathlib.Path(f.input).expanduser())
+  if not faces:
+    for name, reason in failures[:10]:
+      print(f'{name}: {reason}', file=sys.stderr)
+    raise cli.UserError(
+      f'No landmarks in {f.input or f.data_dir} can be used; name a file or folder '
+      'with faces of at least 4 visible points.'
+    )
+  return faces, failures
+
+
+def _write_residuals(path, rows):
+  """One line a face, the largest residual first."""
+  with open(path, 'w', newline='') as file:
     writer = csv.writer(file)
     writer.writerow(
       [
@@ -101,6 +122,9 @@ def main(run: cli.Run) -> int:
           int(row['outlier']),
         ]
       )
+
+
+def _print_summary(rows, failures):
   if rows:
     print(
       f'{len(rows)} faces fitted, mean residual '
@@ -110,14 +134,10 @@ def main(run: cli.Run) -> int:
   for row in rows:
     if row['outlier']:
       print(
-        f'outlier: {row["name"]}, {100 * row["residual"]:.2f} %: look at its landmarks.'
+        f'outlier: {row["name"]}, {100 * row["residual"]:.2f} %; check its landmarks.'
       )
   for name, reason in failures:
     print(f'failed: {name}: {reason}', file=sys.stderr)
-  print(f'Wrote residuals.csv and the faces to {workdir}.')
-  if not rows:
-    return cli.EXIT_USER_ERROR
-  return cli.EXIT_SOME_FAILED if failures else cli.EXIT_OK
 
 
 def _read_data_set(f):
@@ -143,11 +163,12 @@ def _read_data_set(f):
 
 
 def _files(path):
+  """The folder that names are relative to, and the files of landmarks."""
   if path.is_file():
     return path.parent, [path]
   if not path.is_dir():
     raise cli.UserError(
-      f'There is no file or folder {path}; give --input one that exists.'
+      f'There is no file or folder {path}; give --input an existing one.'
     )
   found = sorted(
     p
@@ -158,8 +179,8 @@ def _files(path):
   )
   if not found:
     raise cli.UserError(
-      f'There is no {", ".join(formats.LANDMARK_SUFFIXES)} in '
-      f'{path}; give --input the folder of the landmarks.'
+      f'There is no {" or ".join(formats.LANDMARK_SUFFIXES)} file in {path}; give '
+      '--input the folder of the landmarks.'
     )
   return path, found
 
@@ -213,25 +234,18 @@ def _fit(model, faces, f, workdir, failures):
       failures.append(
         (
           face['name'],
-          'no face fits its landmarks; at least 4 that '
-          'are not on one spot must be visible',
+          'no face fits its landmarks; at least 4 visible ones at different places are '
+          'needed',
         )
       )
       continue
     fitted = unflatten_params(vector, model.num_identity)
     posed = jax.device_get(_posed(on_device, fitted))
-    found = posed.positions[np.asarray(model.landmark_schemes[scheme])]
-    seen = face['visible']
-    gap = np.linalg.norm(found - face['points'], axis=1)[seen]
-    low, high = face['points'][seen].min(axis=0), face['points'][seen].max(axis=0)
     rows.append(
       {
         'name': face['name'],
         'residual': float(residual),
-        # As the fit measured it: with marching, along the contour.
-        'pixels': float(residual * np.sqrt(np.prod(high - low)))
-        if f.march
-        else float(gap.mean()),
+        'pixels': _pixels(face, posed, model.landmark_schemes[scheme], residual, f),
         'angles': (angle[1], angle[0], angle[2]),
       }
     )
@@ -242,8 +256,25 @@ def _fit(model, faces, f, workdir, failures):
   return rows
 
 
+def _pixels(face, posed, landmark_ids, residual, f):
+  """Mean distance of the visible landmarks to the fitted ones, pixels."""
+  seen = face['visible']
+  if f.march:
+    # As the fit measured it, along the contour.
+    low, high = face['points'][seen].min(axis=0), face['points'][seen].max(axis=0)
+    return float(residual * np.sqrt(np.prod(high - low)))
+  found = posed.positions[np.asarray(landmark_ids)]
+  return float(np.linalg.norm(found - face['points'], axis=1)[seen].mean())
+
+
 class _Posed(NamedTuple):
-  """All vertices of a fitted face: S_p, their pixels, which face the camera."""
+  """All vertices of a fitted face.
+
+  Attributes:
+    vertices: (Q, 3) S_p, model units.
+    positions: (Q, 2) pixels.
+    facing: (Q,) bool, whether they face the camera.
+  """
 
   vertices: np.ndarray
   positions: np.ndarray
@@ -261,20 +292,22 @@ def _posed(model, fitted):
 
 
 def _scheme(model, points, visible, f):
+  """The model with the scheme of these points, and the scheme's name."""
   if f.landmark_scheme != 'auto':
     model, name = data_loading.scheme_of(model, f, '', lambda text: None)
     if len(model.landmark_schemes[name]) != points.shape[1]:
       raise cli.UserError(
         f'--landmark_scheme={f.landmark_scheme} has '
         f'{len(model.landmark_schemes[name])} points, some files have '
-        f'{points.shape[1]}.'
+        f'{points.shape[1]}; give files with one number of points, or use '
+        '--landmark_scheme=auto.'
       )
     return model, name
   return model, label_fitting.choose_scheme(model, points, visible)[0]
 
 
 def _outliers(residuals):
-  """More than five robust deviations above the median, and above 3 %."""
+  """(n,) bool: over five robust deviations above the median, and above 3 %."""
   residuals = np.asarray(residuals)
   if not len(residuals):
     return residuals
@@ -284,58 +317,61 @@ def _outliers(residuals):
 
 
 def _save(workdir, kinds, model, scheme, face, fitted, posed, row):
+  """Writes the kinds of files that --save names for one face."""
   # One flat folder; a name from a folder tree cannot lead out of it.
   base = workdir / face['name'].replace('/', '__').replace('#', '_')
-  write = lambda suffix: base.with_name(base.name + suffix)
-  camera, identity, expression = (
-    np.asarray(a) for a in (fitted.camera, fitted.identity, fitted.expression)
-  )
+  path = lambda suffix: base.with_name(base.name + suffix)
   ids = np.asarray(model.landmark_schemes[scheme])
-  found, seen = posed.positions[ids], posed.facing[ids]
   if 'npz' in kinds:
     formats.write_npz(
-      write('.npz'),
-      camera=camera,
-      identity=identity,
-      expression=expression,
-      landmarks=found,
-      visible=seen,
+      path('.npz'),
+      camera=np.asarray(fitted.camera),
+      identity=np.asarray(fitted.identity),
+      expression=np.asarray(fitted.expression),
+      landmarks=posed.positions[ids],
+      visible=posed.facing[ids],
       scheme=np.array(scheme),
       residual=np.array(row['residual']),
       yaw_pitch_roll_degrees=row['angles'],
     )
   if 'mat' in kinds:
-    import scipy.io
-
     photo = _photo(face)
     # Without a photo Pose_Para counts from y = 0.
     height = 0 if photo is None else photo.shape[0]
-    scipy.io.savemat(
-      write('.mat'),
-      {
-        'pt2d': found.T + 1.0,
-        'Pose_Para': w300lp.pose_para_from_camera(camera, height)[None],
-        'Shape_Para': identity[:, None],
-        'Exp_Para': expression[:, None],
-        'image_height': height,
-      },
-    )
+    _save_mat(path('.mat'), fitted, posed.positions[ids], height)
   if 'obj' in kinds or 'ply' in kinds:
-    vertices = formats.image_vertices(camera, posed.vertices)
+    vertices = formats.image_vertices(np.asarray(fitted.camera), posed.vertices)
     if 'obj' in kinds:
-      formats.write_obj(write('.obj'), vertices, model.triangles)
+      formats.write_obj(path('.obj'), vertices, model.triangles)
     if 'ply' in kinds:
-      formats.write_ply(write('.ply'), vertices, model.triangles)
+      formats.write_ply(path('.ply'), vertices, model.triangles)
   photo = _photo(face) if 'overlay' in kinds else None
   if photo is not None:
     # A photo hardly shrinks further: a third of the time for a seventh more bytes.
     _overlay(photo, model, posed, ids, face).save(
-      write('_overlay.png'), compress_level=1
+      path('_overlay.png'), compress_level=1
     )
 
 
+def _save_mat(path, fitted, landmarks, height):
+  """Writes the variables of 300W-LP; `height` of the photo, pixels."""
+  import scipy.io
+
+  pose = w300lp.pose_para_from_camera(np.asarray(fitted.camera), height)
+  scipy.io.savemat(
+    path,
+    {
+      'pt2d': landmarks.T + 1.0,
+      'Pose_Para': pose[None],
+      'Shape_Para': np.asarray(fitted.identity)[:, None],
+      'Exp_Para': np.asarray(fitted.expression)[:, None],
+      'image_height': height,
+    },
+  )
+
+
 def _photo(face):
-  """Decoded, or None if there is none."""
+  """The photo of a face, (H, W, 3) uint8; None if there is none."""
   if face['photo'] is None:
     return None
   if isinstance(face['photo'], pathlib.Path):
@@ -345,9 +381,9 @@ def _photo(face):
 
 
 def _overlay(photo, model, posed, landmark_ids, face):
-  """The photo about the face: mesh, given and fitted landmarks."""
-  drawn = np.asarray(model.regions.get('rendered', np.arange(model.num_vertices)))
-  points, front = posed.positions[drawn], posed.facing[drawn]
+  """The photo around the face with the mesh, given and fitted landmarks."""
+  rendered = np.asarray(model.regions.get('rendered', np.arange(model.num_vertices)))
+  points, front = posed.positions[rendered], posed.facing[rendered]
   low, high = points.min(axis=0), points.max(axis=0)
   side = 1.3 * float(max(high - low))
   box = np.array([*((low + high) / 2 - side / 2), side, side], np.float32)

@@ -132,7 +132,8 @@ class WithoutOptionalPackagesTest(absltest.TestCase):
       for path, _ in _library()
       if path.name != '__init__.py'
     ]
-    modules += ['experiments.train', 'experiments.evaluate', 'experiments.benchmark']
+    modules += ['experiments.train', 'experiments.evaluate']
+    modules.append('experiments.benchmark.__main__')
     program = f"""
 import importlib, sys
 class Blocked:

@@ -114,10 +114,10 @@ class FitTest(ProgramTestCase):
     empty = self.root / 'empty'
     empty.mkdir()
     for flags, words in (
-      ([], 'Say what to fit'),
+      ([], 'Neither --input nor --dataset'),
       ([f'--input={empty}'], 'There is no'),
       ([f'--input={self.root / "x"}'], 'no file or folder'),
-      (['--input=x', '--save=doc'], '--save=doc is not'),
+      (['--input=x', '--save=doc'], '--save=doc is not a kind'),
     ):
       self.assertIn(words, self.run_program('fit_3dmm', *flags, code=1).stderr)
 
