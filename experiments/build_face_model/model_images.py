@@ -5,6 +5,7 @@ needs no accelerator and no tuning.
 """
 
 import os
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -55,7 +56,7 @@ def save(model: MorphableModel, path: str | os.PathLike[str]) -> None:
   fine = subdivision.subdivide(model, levels=1)
   numbers = model.landmark_schemes['ibug68']
   for i, yaw in enumerate(_YAWS):
-    panel = _numbered(
+    panel = numbered(
       fine,
       numbers,
       yaw,
@@ -65,7 +66,7 @@ def save(model: MorphableModel, path: str | os.PathLike[str]) -> None:
     )
     sheet.paste(panel, (i * _PANEL, 0))
   for i, (y, half_width) in enumerate(((17.0, 62.0), (-37.0, 31.0))):
-    zoom = _numbered(
+    zoom = numbered(
       fine, numbers, 0, size=width // 2, half_width=half_width, centre=(0, y)
     )
     cut = (zoom.height - _ZOOM_HEIGHT) // 2
@@ -132,7 +133,7 @@ def save_numbered(
     path: of the PNG.
   """
   panels = [
-    _numbered(
+    numbered(
       model,
       ids,
       yaw,
@@ -148,8 +149,20 @@ def save_numbered(
   page.save(path)
 
 
-def _numbered(model, ids, yaw, **view):
-  """The mean shape with numbered points, as a Pillow image."""
+def numbered(
+  model: MorphableModel, ids: np.ndarray, yaw: float, **view: Any
+) -> Image.Image:
+  """The mean shape with numbered points; those that it hides are left out.
+
+  Args:
+    model: the 3DMM.
+    ids: (N,) vertices, numbered from 1.
+    yaw: degrees, as of `render`.
+    **view: size, half_width and centre of `render`.
+
+  Returns:
+    The image.
+  """
   image, positions, hidden = render(model, model.mean_shape, yaw, **view)
   panel = Image.fromarray(image)
   pen = ImageDraw.Draw(panel)

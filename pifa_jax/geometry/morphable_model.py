@@ -38,7 +38,7 @@ def shape_along(
 ) -> jax.Array:
   """The coordinates of the 3D face along some directions: `along` of `shape`.
 
-  For drawings that need no gradient: a large batch is computed tile by tile on a
+  Eq. (1). For drawings that need no gradient: a large batch is computed tile by tile on a
   CPU, and its vertices are never written (BUILD_NOTES.md D-72). Carries no gradient.
 
   Args:
