@@ -49,8 +49,8 @@ def project(camera: Array, points: Array) -> jax.Array:
 def viewing_direction(camera: Array) -> jax.Array:
   """The unit direction of sight, (m1 x m2) / (|m1||m2|), in model coordinates.
 
-  Of Eq. (8). With v down, m1 x m2 points INTO the scene: depth is measured along it, and
-  smaller is nearer, as in Fig. 5. It is a unit vector when m1 and m2 are
+  Of Eq. (8). With v down, m1 x m2 points INTO the scene: depth is measured along
+  it, and smaller is nearer, as in Fig. 5. It is a unit vector when m1 and m2 are
   orthogonal; zero when either is zero.
 
   Args:
