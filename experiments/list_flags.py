@@ -166,12 +166,10 @@ def _short(owner):
 
 
 def _flag(flag):
-  values = getattr(flag.parser, 'enum_values', None)
   return {
     'name': f'[no]{flag.name}' if flag.boolean else flag.name,
     'default': _default(flag),
     'help': flag.help,
-    'values': list(values) if values else [],
   }
 
 
@@ -185,9 +183,12 @@ def _default(flag):
 def _table(defined):
   rows = ['| Flag | Default | Meaning |', '|---|---|---|']
   for flag in defined:
-    values = f' One of {", ".join(flag["values"])}.' if flag['values'] else ''
     default = f'`{_cell(flag["default"])}`' if flag['default'] else ''
-    rows.append(f'| `--{flag["name"]}` | {default} | {_cell(flag["help"])}{values} |')
+    # absl puts the values of an enum before its text: <one|other>: Text.
+    values, text = re.fullmatch(r'(?:<(.*?)>: )?(.*)', flag['help'], re.DOTALL).groups()
+    if values:
+      text = f'{text} One of {values.replace("|", ", ")}.'
+    rows.append(f'| `--{flag["name"]}` | {default} | {_cell(text)} |')
   return '\n'.join(rows)
 
 

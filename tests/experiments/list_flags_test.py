@@ -9,7 +9,7 @@ from tests import program_runs
 
 
 def _flag(name, **more):
-  return {'name': name, 'default': '', 'help': 'A | b.', 'values': [], **more}
+  return {'name': name, 'default': '', 'help': 'A | b.', **more}
 
 
 class ListFlagsTest(absltest.TestCase):
@@ -30,7 +30,7 @@ class ListFlagsTest(absltest.TestCase):
         'one': {
           'doc': 'First line.\n\nThe rest.',
           'flags': {
-            own: [_flag('small', default='3', values=['3', '4'])],
+            own: [_flag('small', default='3', help='<3|4>: A | b.')],
             shared: [_flag('seed')],
           },
           'titles': {own: 'First line.', shared: 'What is shared.'},
