@@ -12,6 +12,7 @@
 """
 
 import argparse
+import functools
 import json
 import pathlib
 
@@ -55,14 +56,16 @@ def main() -> None:
 
   # 2. P -> mesh.
   mesh_path = args.output.with_suffix('.obj')
-  formats.write_obj(mesh_path, np.asarray(pifa_jax.shape(model, face)), model.triangles)
+  mesh = np.asarray(pifa_jax.shape(model, face))
+  formats.write_obj(mesh_path, mesh, np.asarray(model.triangles))
 
   # 3. P -> V, in pixels of a crop a little larger than the box.
   square = boxes.square_box(np.asarray(box, np.float32))
   crop = jnp.concatenate([square[:2] - 0.15 * square[2:], 1.3 * square[2:]])
   cropped = pifa_jax.crop_params(face, crop, _SIZE)
-  render = lambda face: pifa_jax.visualize(model, face, image_size=_SIZE)
-  target = render(cropped)
+  # The model is an argument: as a constant, the compiler would work on its arrays.
+  render = jax.jit(functools.partial(pifa_jax.visualize, image_size=_SIZE))
+  target = render(model, cropped)
 
   # 4. The gradient of a loss on V with respect to the three angles.
   pose = pifa_jax.pose_from_camera(cropped.camera)
@@ -73,13 +76,14 @@ def main() -> None:
       camera=projection.camera_from_pose(rotation, pose['scale'], pose['translation'])
     )
 
-  loss_and_slope = jax.jit(
-    jax.value_and_grad(lambda angles: jnp.mean((render(turned(angles)) - target) ** 2))
-  )
+  def loss_of(angles, model):
+    return jnp.mean((render(model, turned(angles)) - target) ** 2)
+
+  loss_and_slope = jax.jit(jax.value_and_grad(loss_of))
   true = jnp.stack([pose[name] for name in ('yaw', 'pitch', 'roll')])
   first = current = true + jnp.deg2rad(jnp.array(_TURNED))
   for step in range(_STEPS):
-    loss, slope = loss_and_slope(current)
+    loss, slope = loss_and_slope(current, model)
     # Steps of one length, shorter and shorter: the loss of V is steep where it begins.
     length = _RATE * (1 - step / _STEPS)
     current = current - length * slope / jnp.maximum(jnp.linalg.norm(slope), 1e-12)
@@ -91,7 +95,9 @@ def main() -> None:
   # 5. The picture.
   panels = [
     _photo_panel(photo, np.asarray(crop), faces),
-    *(_plane_panel(render(f)) for f in (cropped, turned(first), turned(current))),
+    *(
+      _plane_panel(render(model, f)) for f in (cropped, turned(first), turned(current))
+    ),
   ]
   picture = Image.new('RGB', (_TILE * len(panels), _TILE))
   for place, panel in enumerate(panels):

@@ -93,7 +93,7 @@ def landmarks68_image(model: MorphableModel) -> Image.Image:
   """The 68 landmarks by number: front, half profile, eyes and mouth enlarged."""
   view = lambda yaw, half_width, centre: model_images.numbered(
     model,
-    model.landmark_schemes['ibug68'],
+    np.asarray(model.landmark_schemes['ibug68']),
     yaw,
     size=520,
     half_width=half_width,
@@ -117,7 +117,7 @@ def landmarks34_image(model: MorphableModel) -> Image.Image:
       _captioned(
         model_images.numbered(
           model,
-          model.landmark_schemes[name],
+          np.asarray(model.landmark_schemes[name]),
           0,
           size=520,
           half_width=90.0,
@@ -198,7 +198,7 @@ def aligned_image(photo: np.ndarray, boxes: list[list[float]]) -> Image.Image:
     box_scale=weights.box_scale,
     upright=True,
   )
-  faces = aligner.align(weights.variables, photo, boxes, passes=2)
+  faces = aligner.align(weights.variables, photo, np.asarray(boxes), passes=2)
   return figures.photo(photo, faces.landmarks['ibug68'], faces.visible['ibug68'])
 
 
@@ -211,8 +211,8 @@ def _turned(model, yaw) -> tuple[FaceParams, np.ndarray]:
   scale = _TILE / (2 * half_width)
   middle = (_TILE - 1) / 2
   camera = projection.camera_from_pose(
-    projection.rotation_from_euler(np.deg2rad(yaw), 0.0, 0.0),
-    scale,
+    projection.rotation_from_euler(*np.deg2rad((yaw, 0.0, 0.0))),
+    np.asarray(scale),
     np.array([middle - scale * centre[0], middle + scale * centre[1]]),
   )
   return FaceParams(

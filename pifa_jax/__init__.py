@@ -1,6 +1,6 @@
 """Large-pose face alignment by fitting a 3D Morphable Model with one network, in JAX.
 
-The public names, one page; their modules say more.
+These are the public names. The modules that they come from say more.
 """
 
 from pifa_jax.face_models import load_face_model
