@@ -30,7 +30,7 @@ flags.DEFINE_enum(
   'protocol',
   None,
   sorted(protocols.PROTOCOLS),
-  'What is counted, and how: README, "Protocols". Default: that of the data set.',
+  'What is counted, and how: docs/data.md, "Protocols". Default: that of the data set.',
 )
 flags.DEFINE_string(
   'split', 'test', 'Of the data set; 300W also has common and challenging.'

@@ -1,6 +1,6 @@
-"""Large-pose face alignment by fitting a 3D face with one network, in JAX.
+"""Large-pose face alignment by fitting a 3D Morphable Model with one network, in JAX.
 
-The public names, one page; their modules say more.
+These are the public names. The modules that they come from say more.
 """
 
 from pifa_jax.face_models import load_face_model
@@ -26,6 +26,9 @@ from pifa_jax.types import (
   flatten_params,
   unflatten_params,
 )
+
+# The one place of the version: setup.cfg reads it.
+__version__ = '0.1.0'
 
 __all__ = [
   'AlignedFaces',

@@ -25,7 +25,7 @@ Array = jax.Array | np.ndarray
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class MorphableModel:
-  """A 3D Morphable Model: Eq. (1), Sec. 3.1.
+  """A 3D Morphable Model: Eqs. (1)-(2), Sec. 3.1.
 
   Attributes:
     mean_shape: (Q, 3) S_0 in model units.
@@ -87,7 +87,8 @@ class FaceParams:
   """P = {M, p} of one face (Sec. 3.1).
 
   Attributes:
-    camera: (2, 4) M. Columns 0-2: pixels per model unit; column 3: pixels.
+    camera: (2, 4) M of Eq. (4). Columns 0-2: pixels per model unit; column 3:
+      pixels.
     identity: (N_I,) p^I; multiplies the basis exactly as in Eq. (1).
     expression: (N_E,) p^E.
   """

@@ -38,8 +38,9 @@ def shape_along(
 ) -> jax.Array:
   """The coordinates of the 3D face along some directions: `along` of `shape`.
 
-  For drawings that need no gradient: a large batch is computed tile by tile on a
-  CPU, and its vertices are never written (BUILD_NOTES.md D-72). Carries no gradient.
+  Eq. (1). For drawings that need no gradient: a large batch is computed tile by
+  tile on a CPU, and its vertices are never written (BUILD_NOTES.md D-72). Carries
+  no gradient.
 
   Args:
     model: the 3DMM.

@@ -49,8 +49,8 @@ def project(camera: Array, points: Array) -> jax.Array:
 def viewing_direction(camera: Array) -> jax.Array:
   """The unit direction of sight, (m1 x m2) / (|m1||m2|), in model coordinates.
 
-  With v down, m1 x m2 points INTO the scene: depth is measured along it, and
-  smaller is nearer, as in Fig. 5. It is a unit vector when m1 and m2 are
+  Of Eq. (8). With v down, m1 x m2 points INTO the scene: depth is measured along
+  it, and smaller is nearer, as in Fig. 5. It is a unit vector when m1 and m2 are
   orthogonal; zero when either is zero.
 
   Args:
@@ -146,7 +146,7 @@ def is_visible(front: Array) -> Array:
 def landmarks(model: MorphableModel, face_params: FaceParams, scheme: str) -> jax.Array:
   """The 2D landmarks of a face.
 
-  Eq. (3): U = M [S_p(:, b); 1]; only these N vertices are computed.
+  Eqs. (3) and (5): U = M [S_p(:, b); 1]; only these N vertices are computed.
 
   Args:
     model: the 3DMM.
@@ -272,7 +272,8 @@ def euler_from_rotation(
 def camera_from_pose(rotation: Array, scale: Array, translation: Array) -> jax.Array:
   """M from rotation, scale and translation.
 
-  m1 = f R[0], m2 = -f R[1] (the image's v runs down), (m4, m8) = translation.
+  Eq. (4): m1 = f R[0], m2 = -f R[1] (the image's v runs down), (m4, m8) =
+  translation.
 
   Args:
     rotation: (3, 3) R.

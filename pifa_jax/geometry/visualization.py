@@ -34,10 +34,10 @@ def visualize(
 ) -> jax.Array:
   """Draws the current face as an image of its masked frontability.
 
-  Eqs. (8)-(10): vertices with g = 0 are pruned; of the vertices that fall in one
-  pixel cell the nearest is kept (Fig. 5); a pixel is the average of g a over the
-  kept vertices of the cells around it, weighted by w. A pixel whose window is
-  empty is 0. Costs O(Q + image_size^2) memory.
+  Eqs. (8)-(10), Fig. 1 (b): vertices with g = 0 are pruned; of the vertices that
+  fall in one pixel cell the nearest is kept (Fig. 5); a pixel is the average of
+  g a over the kept vertices of the cells around it, weighted by w. A pixel whose
+  window is empty is 0. Costs O(Q + image_size^2) memory.
 
   Args:
     model: the 3DMM; its region 'rendered', if any, says which vertices to draw.
@@ -405,8 +405,8 @@ def visualize_dense(
 ) -> jax.Array:
   """The reference implementation of `visualize`: every pixel looks at every vertex.
 
-  Same arguments, result and errors. O(Q^2 + Q image_size^2) memory: for small
-  meshes and tests.
+  Eqs. (8)-(10) and Fig. 5, written as they stand in the paper. Same arguments,
+  result and errors. O(Q^2 + Q image_size^2) memory: for small meshes and tests.
   """
   positions, depth, front, values = _vertices_to_render(model, face_params, mask)
   valid = projection.is_visible(front) & _is_rendered(model)

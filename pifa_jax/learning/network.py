@@ -37,7 +37,7 @@ class NetworkConfig:
     channels: filters of every convolution, block after block.
     kernels: kernel sizes, likewise.
     convs_per_block: N_c; N_v is len(channels) / N_c (Table 8).
-    inputs: what blocks 2.. see: 'IFV', 'FV' or 'IV' (Fig. 6).
+    inputs: what blocks 2.. see: 'IFV', 'FV' or 'IV' (Fig. 6, Table 6).
     mask: 'nose', 'five' or 'none' (Table 7).
     visualization: False removes V from every block (Sec. 4.3).
     fc_pool: average pooling before the flatten; 1 = paper.
