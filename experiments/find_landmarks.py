@@ -37,7 +37,9 @@ def main(run: cli.Run) -> int:
     raise cli.UserError(
       'The landmarks of --dataset=synthetic are known; name the data set whose are not.'
     )
-  samples = data_loading.read(f, registry.DATASETS[f.dataset].splits[0]).samples
+  samples = data_loading.read(
+    data_loading.from_flags(), registry.DATASETS[f.dataset].splits[0]
+  ).samples
   if not len(samples):
     raise cli.UserError(f'{f.data_dir} holds no face that can be used.')
   chosen = np.unique(

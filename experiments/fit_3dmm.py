@@ -125,7 +125,7 @@ def _read_data_set(f):
   faces, failures = {}, {}
   for split in registry.DATASETS[f.dataset].splits:
     if split in ('train', 'test'):
-      found = data_loading.read(f, split)
+      found = data_loading.read(data_loading.from_flags(), split)
       faces.update(
         (
           s.name,
@@ -262,7 +262,9 @@ def _posed(model, fitted):
 
 def _scheme(model, points, visible, f):
   if f.landmark_scheme != 'auto':
-    model, name = data_loading.scheme_of(model, f, '', lambda text: None)
+    model, name = data_loading.scheme_of(
+      model, data_loading.from_flags(), '', lambda text: None
+    )
     if len(model.landmark_schemes[name]) != points.shape[1]:
       raise cli.UserError(
         f'--landmark_scheme={f.landmark_scheme} has '
