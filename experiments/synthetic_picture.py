@@ -75,7 +75,9 @@ def _write(run, name, tiles, columns):
 
 def _faces_sheet(faces, side):
   tiles = [
-    figures.Image.fromarray(image).resize((side, side), figures.Image.BICUBIC)
+    figures.Image.fromarray(image).resize(
+      (side, side), figures.Image.Resampling.BICUBIC
+    )
     for image in faces['images']
   ]
   return tiles, max(1, round(len(tiles) ** 0.5))
@@ -96,7 +98,7 @@ def _yaw_tiles(many, chosen):
 
 def _label_tiles(many, chosen):
   return [
-    figures.Image.fromarray(image).resize((160, 160), figures.Image.NEAREST)
+    figures.Image.fromarray(image).resize((160, 160), figures.Image.Resampling.NEAREST)
     for i in chosen
     for image in (
       many['images'][i],
@@ -134,7 +136,7 @@ def distance(depth: np.ndarray) -> np.ndarray:
     return np.zeros(depth.shape + (3,), np.uint8)
   low, high = depth[head].min(), depth[head].max()
   grey = 255 - 200 * (depth - low) / max(high - low, 1e-6)
-  return np.uint8(np.where(head, grey, 0))[..., None].repeat(3, axis=2)
+  return np.where(head, grey, 0).astype(np.uint8)[..., None].repeat(3, axis=2)
 
 
 def hidden_by_yaw(faces: dict[str, np.ndarray]) -> str:

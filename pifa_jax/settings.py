@@ -113,7 +113,7 @@ def same_setting(config: type, name: str) -> Any:
   Returns:
     What stands to the right of the field's type.
   """
-  other = config.__dataclass_fields__[name]
+  other = _fields(config)[name]
   return dataclasses.field(default=other.default, metadata=other.metadata)
 
 
@@ -158,12 +158,21 @@ def parts_of(config: type) -> dict[str, Part]:
   }
 
 
+def default_of(config: type, name: str) -> Any:
+  """The default of a field of a dataclass; REQUIRED = none."""
+  return _fields(config)[name].default
+
+
+def _fields(config):
+  return {field.name: field for field in dataclasses.fields(config)}
+
+
 def types_of(config: type) -> dict[str, Any]:
   """The types of the fields of a dataclass, by name: X for `X | None`."""
   return {
     name: _without_none(kind)
     for name, kind in typing.get_type_hints(config).items()
-    if name in config.__dataclass_fields__
+    if name in _fields(config)
   }
 
 
@@ -226,7 +235,7 @@ def from_json(config: type[_Config], data: Any) -> _Config:
   except TypeError as error:
     missing = [
       field.name
-      for field in dataclasses.fields(config)
+      for field in _fields(config).values()
       if field.default is REQUIRED and field.name not in values
     ]
     raise ValueError(

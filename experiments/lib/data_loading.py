@@ -19,7 +19,7 @@ Log = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-  """Which data, which labels and which face model; every field says what it is."""
+  """Which data, which labels and which face model; each field has its own help."""
 
   dataset: str = setting(
     'synthetic',

@@ -40,7 +40,7 @@ def define(
       )
     define(kinds[name], values, of_preset=branch.presets is not None)
   for name, setting in settings.settings_of(config).items():
-    default = config.__dataclass_fields__[name].default
+    default = settings.default_of(config, name)
     if of_preset or default is settings.REQUIRED:
       default = None
     _define_one(name, kinds[name], default, setting, values)
@@ -90,9 +90,9 @@ def read(
   kinds = settings.types_of(config)
   changes = dict(facts)
   for name, branch in settings.parts_of(config).items():
-    preset = (
-      None if branch.presets is None else branch.presets[values[branch.flag].value]
-    )
+    preset = None
+    if branch.presets is not None:
+      preset = branch.presets[str(values[branch.flag].value)]
     changes[name] = read(kinds[name], values, base=preset)
   for name, setting in settings.settings_of(config).items():
     value = values[name].value

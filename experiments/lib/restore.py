@@ -19,7 +19,7 @@ from pifa_jax.types import MorphableModel
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointSettings:
-  """Which trained weights a program uses; every field says what it is."""
+  """Which trained weights a program uses; each field has its own help."""
 
   checkpoint: str | None = setting(
     None,
@@ -67,6 +67,7 @@ class TrainedRun:
 
     Raises:
       CheckpointError: if every checkpoint is damaged.
+      UserError: if the checkpoints were removed meanwhile.
     """
     net = network.PifaNetwork(self.config.network, model.num_params)
     geometry = network.network_geometry(model, self.config.network)
@@ -79,7 +80,13 @@ class TrainedRun:
       if weights == 'best'
       else self.checkpointer.restore_latest
     )
-    step, state, _ = restore(template)
+    found = restore(template)
+    if found is None:
+      raise cli.UserError(
+        f'The checkpoints of {self.folder} have gone; train it again, or name another '
+        'run with --checkpoint.'
+      )
+    step, state, _ = found
     return (
       step,
       {'params': state.params, 'batch_stats': state.batch_stats},
@@ -176,8 +183,8 @@ def face_model(
   Raises:
     UserError: if the face model has changed since.
   """
-  f.face_model = run.config.face_model
-  model = face_models.load_face_model(f.face_model)
+  setattr(f, 'face_model', run.config.face_model)
+  model = face_models.load_face_model(run.config.face_model)
   if face_models.face_model_hash(model) == run.config.face_model_hash:
     return model
   # A landmark file is a part of the model that the run was trained with.

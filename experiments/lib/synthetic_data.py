@@ -19,7 +19,7 @@ Log = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticFaces:
-  """What synthetic training faces show; every field says what it is."""
+  """What synthetic training faces show; each field has its own help."""
 
   renderer: str = same_setting(synthetic.SyntheticConfig, 'renderer')
   ablate: tuple[str, ...] = setting(
@@ -46,7 +46,7 @@ class SyntheticFaces:
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticSettings:
-  """The sets of synthetic faces; every field says what it is."""
+  """The sets of synthetic faces; each field has its own help."""
 
   faces: SyntheticFaces = part()
   num_train: int = setting(8000, 'Synthetic training faces.', low=2)
@@ -155,8 +155,8 @@ def open_split(
   size = round(crop_cache.IMAGE_SIZE * margin / crop_cache.MARGIN)
   config = generator_config(faces, split, image_size=size, margin=margin)
   count = settings.num_train if split == 'train' else settings.num_test
-  others = faces.render_face_model not in (None, face_model)
-  shown = faces.render_face_model if others else face_model
+  shown = faces.render_face_model or face_model
+  others = shown != face_model
   rendered = load_face_model(shown) if others else model
   units = load_expression_units(shown)
   files = background_files(faces, split)

@@ -38,7 +38,7 @@ class CropRows:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-  """What happens to a training sample on the device; every field says what it is."""
+  """What happens to a training sample on the device; each field has its own help."""
 
   # Not checked here: evaluation passes a traced strength of the jitter.
   shift_jitter: float = setting(

@@ -79,7 +79,7 @@ class Checkpointer:
     """
     self._root = pathlib.Path(directory).absolute()
     self._state = ocp.StandardCheckpointer()
-    self._damaged = set()
+    self._damaged: set[int] = set()
 
   def save(
     self,

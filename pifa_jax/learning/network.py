@@ -33,7 +33,7 @@ PRECISIONS = ('float32', 'bfloat16')
 class NetworkConfig:
   """The shape of the network. The defaults are the paper's (Sec. 4, Table 1).
 
-  Fields that a user can set say in their own line what they are; the others are:
+  A field that is made by `setting` carries its own help; the others are:
 
   Attributes:
     crop_size: side of the input image, pixels.

@@ -16,7 +16,7 @@ SCHEDULES = ('multistep', 'cosine')
 class OptimizerConfig:
   """Every number of the optimizer.
 
-  Fields that a user can set say in their own line what they are; the others are:
+  A field that is made by `setting` carries its own help; the others are:
 
   Attributes:
     warmup: fraction of all steps in which the learning rate rises linearly.

@@ -54,7 +54,7 @@ class TrainState:
 class LossConfig:
   """Which loss every block has, and how much it counts.
 
-  Fields that a user can set say in their own line what they are; the other is:
+  A field that is made by `setting` carries its own help; the other is:
 
   Attributes:
     rotation_translation_ratio: r under Eq. (6), for eq6_mode 'literal'; measured on

@@ -17,7 +17,7 @@ _PITCH_MAX, _ROLL_MAX = 35.0, 50.0
 
 @dataclasses.dataclass(frozen=True)
 class FaceDistribution:
-  """The distribution of poses and shapes; every field says what it is."""
+  """The distribution of poses and shapes; each field has its own help."""
 
   yaw_max: float = setting(90.0, 'Degrees; yaw is uniform in +-this.', low=0, high=90)
   pitch_mean: float = setting(

@@ -8,7 +8,7 @@ from pifa_jax.settings import setting
 
 @dataclasses.dataclass(frozen=True)
 class Ingredients:
-  """Strengths and probabilities; 0 leaves an ingredient out. Every field says which."""
+  """Strengths and probabilities; 0 leaves an ingredient out."""
 
   supersample: int = setting(
     2, "Sides of a pixel's grid of samples (1 = no anti-aliasing)."
