@@ -14,17 +14,13 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments.lib import (
-  checkpoint_flags,  # noqa: F401 its flags
-  cli,
-  figures,
-  restore,
-)
+from experiments.lib import cli, figures, restore
 from pifa_jax.datasets.samples import decode_image, list_images_below
 from pifa_jax.files import formats
 from pifa_jax.geometry.mirror import coefficient_signs
 from pifa_jax.inference import AlignedFaces, Aligner
 
+restore.define_flags()
 flags.DEFINE_string('input', None, 'A photo, or a folder of them.')
 flags.DEFINE_string(
   'boxes', None, 'JSON file of boxes: {"photo.jpg": [[x, y, width, height], ...]}.'

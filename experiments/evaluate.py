@@ -1,4 +1,4 @@
-"""Scores a checkpoint by a protocol: errors after every block, and what is beside it.
+"""Scores a checkpoint by a protocol: errors after every block, and further measures.
 
   python -m experiments.evaluate --flagfile=aflw.flags --data_dir=~/AFLW
   python -m experiments.evaluate --checkpoint=runs/300wlp --dataset=aflw2000 \
@@ -13,19 +13,12 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments.lib import (
-  checkpoint_flags,  # noqa: F401 its flags
-  cli,
-  data_loading,
-  figures,
-  report,
-  restore,
-  scoring,
-)
+from experiments.lib import cli, data_loading, figures, report, restore, scoring
 from pifa_jax.evaluation import metrics, protocols
 from pifa_jax.geometry import projection
 from pifa_jax.learning import network
 
+restore.define_flags()
 flags.DEFINE_enum(
   'protocol',
   None,
@@ -33,7 +26,7 @@ flags.DEFINE_enum(
   'What is counted, and how: docs/data.md, "Protocols". Default: that of the data set.',
 )
 flags.DEFINE_string(
-  'split', 'test', 'Of the data set; 300W also has common and challenging.'
+  'split', 'test', 'Split of the data set; 300W also has common and challenging.'
 )
 flags.DEFINE_boolean(
   'box_noise',
@@ -69,9 +62,10 @@ def main(run: cli.Run) -> int:
       f'photos of {f.dataset}: a score would mean nothing. Evaluate on '
       'another set, such as --dataset=aflw2000.'
     )
-  for flag in ('renderer', 'render_face_model'):
-    if f[flag].using_default_value:
-      f[flag].value = getattr(config, flag)
+  if config.synthetic is not None:
+    for flag in ('renderer', 'render_face_model'):
+      if f[flag].using_default_value:
+        f[flag].value = getattr(config.synthetic, flag)
   name = f.protocol or _PROTOCOL_OF[f.dataset]
   protocol = protocols.PROTOCOLS[name]
   model = restore.face_model(trained_run, f, _log)
@@ -79,9 +73,11 @@ def main(run: cli.Run) -> int:
   net = network.PifaNetwork(config.network, model.num_params)
   geometry = network.network_geometry(model, config.network)
   step, variables, checkpoint = trained_run.load(model, f.weights)
-  data = data_loading.open_test(model, labels, _log, split=f.split)
-  # A flag file names the TRAINING run's folder: a result goes into it, beside
-  # the run's own record.
+  data = data_loading.open_test(
+    model, labels, data_loading.from_flags(), _log, split=f.split
+  )
+  # A flag file names the folder of the TRAINING run: the result goes into it, beside
+  # the record of the run.
   workdir = run.make_folder(
     os.path.join(trained_run.folder, 'evaluation', f'{data.name}-{f.split}-{name}')
   )
@@ -114,14 +110,16 @@ def main(run: cli.Run) -> int:
 def _schemes(model, f, config, protocol):
   """The model, the scheme of the labels (or None) and that of the predictions."""
   if f.dataset == 'afw':
-    # Its six points are not vertices: no P can be fitted, and none is needed.
+    # Its six points are not vertices: P cannot be fitted, and is not needed.
     labels = None
   elif f.dataset == 'synthetic':
     labels = 'ibug68'
   else:
     if f['landmark_scheme'].using_default_value and f.dataset == config.dataset:
       f.landmark_scheme = config.landmark_scheme
-    model, labels = data_loading.scheme_of(model, f, f.split, _log)
+    model, labels = data_loading.scheme_of(
+      model, data_loading.from_flags(), f.split, _log
+    )
   predicted = labels if protocol.points == 'scheme' else 'ibug68'
   if predicted is None or predicted not in model.landmark_schemes:
     raise cli.UserError(
@@ -182,7 +180,7 @@ def _box_noise(evaluator, variables, protocol, model, labels):
   """Error after the last block, by strength of box noise."""
   f = flags.FLAGS
   data = data_loading.open_test(
-    model, labels, _log, split=f.split, margin=_NOISE_MARGIN
+    model, labels, data_loading.from_flags(), _log, split=f.split, margin=_NOISE_MARGIN
   )
   found = {}
   for noise in _NOISE:

@@ -1,9 +1,9 @@
-"""Weights of a training run -> one file that travels.
+"""Writes the weights of a training run to one file.
 
   python -m experiments.export_weights --checkpoint=runs/synthetic --output=weights.npz
 
 The file holds what alignment and evaluation need, and the run's whole configuration:
---checkpoint=weights.npz then stands wherever a run's folder may.
+--checkpoint takes it wherever it takes the folder of a run.
 """
 
 import os
@@ -12,19 +12,16 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments.lib import (
-  checkpoint_flags,  # noqa: F401 its flags
-  cli,
-  restore,
-)
+from experiments.lib import cli, restore
 from pifa_jax.learning.weights import save_weights
 
+restore.define_flags()
 flags.DEFINE_string('output', None, 'The .npz to write.')
 flags.DEFINE_enum(
   'kernel_dtype',
   'float16',
   ['float16', 'float32'],
-  'Of the kernels, nearly all of the file.',
+  'Type of the kernels, which are nearly all of the file.',
 )
 flags.DEFINE_string('note', '', 'A sentence for the card in the file.')
 
@@ -34,7 +31,7 @@ def main(run: cli.Run) -> int:
   del run  # its record is in the file
   f = flags.FLAGS
   if not f.output:
-    raise cli.UserError('Say where to: --output=weights.npz.')
+    raise cli.UserError('--output is missing; name the file: --output=weights.npz.')
   trained_run = restore.open_run(f.checkpoint)
   model = restore.face_model(trained_run, f, _log)
   step, variables, checkpoint = trained_run.load(model, f.weights)

@@ -72,7 +72,9 @@ def _read_faces(f):
       '--dataset=synthetic has known landmarks; name the data set whose landmarks are '
       'not known.'
     )
-  samples = data_loading.read(f, registry.DATASETS[f.dataset].splits[0]).samples
+  samples = data_loading.read(
+    data_loading.from_flags(), registry.DATASETS[f.dataset].splits[0]
+  ).samples
   if not len(samples):
     raise cli.UserError(
       f'No face in {f.data_dir} can be used; give --data_dir the folder of the data '

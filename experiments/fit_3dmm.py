@@ -145,7 +145,7 @@ def _read_data_set(f):
   faces, failures = {}, {}
   for split in registry.DATASETS[f.dataset].splits:
     if split in ('train', 'test'):
-      found = data_loading.read(f, split)
+      found = data_loading.read(data_loading.from_flags(), split)
       faces.update(
         (
           s.name,
@@ -294,7 +294,9 @@ def _posed(model, fitted):
 def _scheme(model, points, visible, f):
   """The model with the scheme of these points, and the scheme's name."""
   if f.landmark_scheme != 'auto':
-    model, name = data_loading.scheme_of(model, f, '', lambda text: None)
+    model, name = data_loading.scheme_of(
+      model, data_loading.from_flags(), '', lambda text: None
+    )
     if len(model.landmark_schemes[name]) != points.shape[1]:
       raise cli.UserError(
         f'--landmark_scheme={f.landmark_scheme} has '

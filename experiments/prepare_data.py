@@ -109,8 +109,8 @@ def _pack(f, split):
   model = face_models.load_face_model(f.face_model)
   scheme = None
   if f.dataset != 'afw':  # whose six points are not vertices
-    model, scheme = data_loading.scheme_of(model, f, split, log)
-  return data_loading.open_real(model, scheme, split, log)
+    model, scheme = data_loading.scheme_of(model, data_loading.from_flags(), split, log)
+  return data_loading.open_real(model, scheme, data_loading.from_flags(), split, log)
 
 
 def _undecodable(samples):

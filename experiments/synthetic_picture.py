@@ -1,10 +1,10 @@
-"""Contact sheets of synthetic faces, to be looked at: what training sees.
+"""Contact sheets of synthetic faces, to see what training sees.
 
   python -m experiments.synthetic_picture --workdir=FOLDER
 
-writes faces.png (random training faces), yaw.png (16 steps of yaw with landmarks:
-green visible, red hidden), labels.png (the parts of the same heads and their depth) and
-says how many landmarks are hidden at which yaw.
+It writes faces.png (random training faces), yaw.png (16 steps of yaw with landmarks:
+green visible, red hidden) and labels.png (the parts of the same heads and their depth),
+and prints how many landmarks are hidden at which yaw.
 """
 
 import os
@@ -12,68 +12,79 @@ import os
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli, data_loading, figures
+from experiments.lib import cli, data_loading, figures, synthetic_data
 from pifa_jax.datasets import synthetic
 from pifa_jax.face_models import load_expression_units, load_face_model
 
 _NUM_FACES = flags.DEFINE_integer(
   'num_faces', 64, 'Faces on the first sheet.', lower_bound=1
 )
-_ZOOM = flags.DEFINE_integer(
+_ENLARGED = flags.DEFINE_integer(
   'box_scale',
   1,
   'Size of a face on the first sheet over its size in training.',
   lower_bound=1,
 )
 _STEPS = 16
+# Enough faces for one near every step of yaw.
+_MANY = 256
 
 
 def main(run: cli.Run) -> int:
-  """Draws the sheets."""
+  """Writes the sheets; returns the exit code."""
   f = flags.FLAGS
-  rendered = f.render_face_model or f.face_model
+  render, config = _generator(data_loading.from_flags())
+  faces = render(_NUM_FACES.value)
+  run.open(run.make_folder(f.workdir), seed=f.data_seed)
+  _write(run, 'faces.png', *_faces_sheet(faces, config.image_size * _ENLARGED.value))
+  print(hidden_by_yaw(faces))
+  many = faces if len(faces['yaw']) >= _MANY else render(_MANY)
+  steps = np.linspace(-0.97, 0.97, _STEPS) * config.face_distribution.yaw_max
+  chosen = [int(np.argmin(np.abs(many['yaw'] - step))) for step in steps]
+  _write(run, 'yaw.png', _yaw_tiles(many, chosen), 4)
+  _write(run, 'labels.png', _label_tiles(many, chosen), 6)
+  print(hidden_by_yaw(many))
+  return cli.EXIT_OK
+
+
+def _generator(settings):
+  """The first n training faces as a function of n, and their configuration."""
+  faces = settings.synthetic.faces
+  rendered = faces.render_face_model or settings.face_model
   model, units = load_face_model(rendered), load_expression_units(rendered)
-  config = data_loading.synthetic_config(f)
-  photos = data_loading.read_backgrounds(data_loading.background_files(f), print)
-  faces = synthetic.generate(
+  config = synthetic_data.generator_config(faces)
+  files = synthetic_data.background_files(faces)
+  photos = synthetic_data.read_backgrounds(files, print)
+  return lambda count: synthetic.generate(
     model,
     config,
-    seed=2 * f.data_seed,
+    seed=settings.synthetic.seed('train'),
     start=0,
-    count=_NUM_FACES.value,
+    count=count,
     expression_units=units,
     photos=photos,
     labels=synthetic.MAPS,
-  )
-  side = config.image_size * _ZOOM.value
+  ), config
+
+
+def _write(run, name, tiles, columns):
+  path = os.path.join(run.workdir, name)
+  figures.sheet(tiles, columns).save(path)
+  print(f'Wrote {path}.')
+
+
+def _faces_sheet(faces, side):
   tiles = [
-    figures.Image.fromarray(image).resize((side, side), figures.Image.BICUBIC)
+    figures.Image.fromarray(image).resize(
+      (side, side), figures.Image.Resampling.BICUBIC
+    )
     for image in faces['images']
   ]
-  run.open(run.make_folder(f.workdir), seed=f.data_seed)
-  path = os.path.join(run.workdir, 'faces.png')
-  figures.sheet(tiles, max(1, round(len(tiles) ** 0.5))).save(path)
-  print(f'Wrote {path}.')
-  print(hidden_by_yaw(faces))
+  return tiles, max(1, round(len(tiles) ** 0.5))
 
-  # One of many: the faces whose yaw is nearest to the steps'.
-  many = (
-    faces
-    if len(faces['yaw']) >= 256
-    else synthetic.generate(
-      model,
-      config,
-      seed=2 * f.data_seed,
-      start=0,
-      count=256,
-      expression_units=units,
-      photos=photos,
-      labels=synthetic.MAPS,
-    )
-  )
-  steps = np.linspace(-0.97, 0.97, _STEPS) * config.face_distribution.yaw_max
-  chosen = [int(np.argmin(np.abs(many['yaw'] - step))) for step in steps]
-  tiles = [
+
+def _yaw_tiles(many, chosen):
+  return [
     figures.face(
       many['images'][i],
       many['landmarks'][i],
@@ -83,46 +94,60 @@ def main(run: cli.Run) -> int:
     )
     for i in chosen
   ]
-  path = os.path.join(run.workdir, 'yaw.png')
-  figures.sheet(tiles, 4).save(path)
-  print(f'Wrote {path}.')
-  path = os.path.join(run.workdir, 'labels.png')
-  figures.sheet(
-    [
-      figures.Image.fromarray(image).resize((160, 160), figures.Image.NEAREST)
-      for i in chosen
-      for image in (
-        many['images'][i],
-        parts(many['regions'][i]),
-        distance(many['depth'][i]),
-      )
-    ],
-    6,
-  ).save(path)
-  print(f'Wrote {path}.')
-  print(hidden_by_yaw(many))
-  return cli.EXIT_OK
+
+
+def _label_tiles(many, chosen):
+  return [
+    figures.Image.fromarray(image).resize((160, 160), figures.Image.Resampling.NEAREST)
+    for i in chosen
+    for image in (
+      many['images'][i],
+      parts(many['regions'][i]),
+      distance(many['depth'][i]),
+    )
+  ]
 
 
 def parts(regions: np.ndarray) -> np.ndarray:
-  """(S, S, 3) uint8: every part of a head in a colour of its own, black = none."""
+  """Every part of a head in a colour of its own.
+
+  Args:
+    regions: (S, S) uint8 of `synthetic.generate`; 0 = no head.
+
+  Returns:
+    (S, S, 3) uint8; black = no head.
+  """
   colors = np.random.default_rng(3).integers(60, 256, (256, 3), np.uint8)
   colors[0] = 0
   return colors[regions]
 
 
 def distance(depth: np.ndarray) -> np.ndarray:
-  """(S, S, 3) uint8: the nearest point white, the farthest grey, black = none."""
+  """The depth of a head as grey levels: the nearest point is white.
+
+  Args:
+    depth: (S, S) of `synthetic.generate`; infinite = no head.
+
+  Returns:
+    (S, S, 3) uint8; black = no head.
+  """
   head = np.isfinite(depth)
   if not head.any():
     return np.zeros(depth.shape + (3,), np.uint8)
   low, high = depth[head].min(), depth[head].max()
   grey = 255 - 200 * (depth - low) / max(high - low, 1e-6)
-  return np.uint8(np.where(head, grey, 0))[..., None].repeat(3, axis=2)
+  return np.where(head, grey, 0).astype(np.uint8)[..., None].repeat(3, axis=2)
 
 
 def hidden_by_yaw(faces: dict[str, np.ndarray]) -> str:
-  """A sentence: mean number of landmarks that the head itself hides, by yaw."""
+  """States how many landmarks the head itself hides, by yaw.
+
+  Args:
+    faces: of `synthetic.generate`.
+
+  Returns:
+    A sentence.
+  """
   hidden = (~faces['visible']).sum(axis=1)
   yaw = np.abs(faces['yaw'])
   parts = [

@@ -1,23 +1,28 @@
-"""Trains the network; resumes by itself.
+"""Trains the network; an interrupted run goes on when it is started again.
 
 python -m experiments.train --flagfile=demo.flags
 python -m experiments.train --flagfile=aflw.flags --data_dir=~/AFLW
 """
 
 import functools
-import json
-import math
 import os
-import signal
 import sys
-import threading
 import time
 
 from absl import flags
+import flax.traverse_util
 import jax
 import numpy as np
 
-from experiments.lib import cli, data_loading, figures, restore, scoring
+from experiments.lib import (
+  cli,
+  data_loading,
+  figures,
+  metrics_file,
+  restore,
+  scoring,
+  stop_signal,
+)
 from experiments.lib import config as config_lib
 from pifa_jax import face_models
 from pifa_jax.datasets import crop_cache, registry, sampler
@@ -28,437 +33,418 @@ from pifa_jax.learning import optimizer as optimizer_lib
 from pifa_jax.types import camera_of
 
 
-class _Stop:
-  """Remembers the first SIGTERM or SIGINT; the second one ends at once."""
-
-  def __init__(self):
-    self.signal = None
-    if threading.current_thread() is threading.main_thread():
-      for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, self._receive)
-
-  def _receive(self, number, frame):
-    del frame
-    if self.signal is not None:
-      os._exit(128 + number)
-    self.signal = number
-
-
-class _Metrics:
-  """metrics.jsonl and TensorBoard: one line an event, none of them twice."""
-
-  def __init__(self, workdir, step, tensorboard):
-    self.path = os.path.join(workdir, 'metrics.jsonl')
-    # A run that was killed had gone on past its last checkpoint; those steps
-    # will be taken, and written, again; and the test comes after every last step.
-    self.lines = [
-      line
-      for line in self._read()
-      if line['step'] <= step and line.get('split') != 'test'
-    ]
-    with open(self.path + '.tmp', 'w') as file:
-      file.writelines(json.dumps(cli.json_value(line)) + '\n' for line in self.lines)
-    os.replace(self.path + '.tmp', self.path)
-    self._file = open(self.path, 'a')
-    self._events = None
-    if tensorboard:
-      try:
-        from tensorboardX import SummaryWriter
-
-        self._events = SummaryWriter(
-          os.path.join(workdir, 'tensorboard'), purge_step=step + 1
-        )
-      except ImportError:
-        pass
-
-  def _read(self):
-    if not os.path.exists(self.path):
-      return []
-    lines = []
-    with open(self.path) as file:
-      for line in file:
-        try:
-          lines.append(json.loads(line))
-        except json.JSONDecodeError:  # the last line of a killed run
-          pass
-    return lines
-
-  def write(self, line, **not_reproducible):
-    """Appends a line; what depends on the clock goes to TensorBoard alone."""
-    self.lines.append(line)
-    self._file.write(json.dumps(cli.json_value(line)) + '\n')
-    self._file.flush()
-    if self._events is None:
-      return
-    prefix = line.get('split', 'train')
-    for name, value in {**line, **not_reproducible}.items():
-      if name in ('step', 'split'):
-        continue
-      tags = (
-        {f'{name}/block{block + 1}': item for block, item in enumerate(value)}
-        if isinstance(value, list)
-        else {name: value}
-      )
-      for tag, item in tags.items():
-        # There is no speed yet at the first step; a diverged loss is no point either.
-        if math.isfinite(item):
-          self._events.add_scalar(f'{prefix}/{tag}', item, line['step'])
-
-  def close(self):
-    self._file.close()
-    if self._events is not None:
-      self._events.close()
-
-
 def main(run: cli.Run) -> int:
   """Trains; returns the exit code."""
   f = flags.FLAGS
+  settings = config_lib.trainer_from_flags()
   config_lib.split_cpu()
-  devices = jax.local_devices()
-  if f.num_devices > len(devices):
-    raise cli.UserError(f'--num_devices={f.num_devices} but there are {len(devices)}.')
-  devices = devices[: f.num_devices or None]
-  if f.batch_size % len(devices):
-    raise cli.UserError(
-      f'batch_size={f.batch_size} does not split over {len(devices)} devices; '
-      f'use a multiple of {len(devices)}'
-      + (', or --cpu_devices=1.' if f.cpu_devices > 1 else '.')
-    )
-  # The lock first: a run that is refused must not touch the other one's record.
+  devices = _devices(settings, f.batch_size)
+  # The lock first: a run that is refused must not touch the record of the other one.
   workdir = run.make_folder(f.workdir)
   with checkpoints.WorkdirLock(workdir):
-    run.open(workdir, seed=f.seed, device=f'{len(devices)} x {devices[0].device_kind}')
+    run.open(workdir, seed=f.seed, device=_device_words(devices))
     data = data_loading.open_training(
-      _log, margin=crop_cache.margin_for(f.shift_jitter, f.scale_jitter, f.box_scale)
+      data_loading.from_flags(),
+      _log,
+      margin=crop_cache.margin_for(f.shift_jitter, f.scale_jitter, f.box_scale),
     )
-    has_test = f.dataset == 'synthetic' or (
-      'test' in registry.DATASETS[f.dataset].splits
-    )
-    test = (
-      data_loading.open_test(data.model, data.scheme, _log)
-      if has_test
-      else data_loading.validation_as_test(data)
-    )
+    test = _open_test(data)
+    ratio = losses.rotation_translation_ratio(camera_of(data.crops.params))
     config = config_lib.from_flags(
-      dataset=data.name,
-      landmark_scheme=data.scheme,
-      face_model=f.face_model,
-      face_model_hash=data.face_model_hash,
-      data_hash=data.crops.content_hash,
-      rotation_translation_ratio=float(
-        losses.rotation_translation_ratio(camera_of(data.crops.params))
-      ),
-      **(
-        {
-          'renderer': f.renderer,
-          'ablate': f.ablate,
-          'face_distribution': f.face_distribution,
-          'render_face_model': f.render_face_model,
-          'backgrounds': f.backgrounds,
-        }
-        if data.name == 'synthetic'
-        else {}
-      ),
+      rotation_translation_ratio=float(ratio), **data.facts()
     )
-    return _train(run, workdir, config, data, test, devices)
+    return _Trainer(run, config, settings, data, test, devices).train()
 
 
-def _train(run, workdir, config, data, test, devices):
-  f = flags.FLAGS
-  stop = _Stop()
-  net = network.PifaNetwork(
-    config.network, data.model.num_params, axis_name=parallel.AXIS
-  )
-  geometry = network.network_geometry(data.model, config.network)
-  landmark_model = projection.landmark_model(data.model, config.landmark_scheme)
-  mirror_map = (
-    mirror.mirror_map(data.model, config.landmark_scheme)
-    if config.augment.flip
-    else None
-  )
-  if config.augment.flip and mirror_map is None:
+def _devices(settings, batch_size):
+  """The local devices to train on."""
+  devices = jax.local_devices()
+  if settings.num_devices > len(devices):
     raise cli.UserError(
-      f'--flip={config.augment.flip} but --face_model={f.face_model} is not '
+      f'--num_devices={settings.num_devices} but there are {len(devices)}.'
+    )
+  devices = devices[: settings.num_devices or None]
+  if batch_size % len(devices):
+    raise cli.UserError(
+      f'batch_size={batch_size} does not split over {len(devices)} devices; '
+      f'use a multiple of {len(devices)}'
+      + (', or --cpu_devices=1.' if settings.cpu_devices > 1 else '.')
+    )
+  return devices
+
+
+def _device_words(devices):
+  return f'{len(devices)} x {devices[0].device_kind}'
+
+
+def _open_test(data):
+  """The set of the final score: the test set, else the held-out faces."""
+  dataset = data.settings.dataset
+  if dataset != 'synthetic' and 'test' not in registry.DATASETS[dataset].splits:
+    return data_loading.validation_as_test(data)
+  return data_loading.open_test(data.model, data.scheme, data.settings, _log)
+
+
+class _Trainer:
+  """One run: `__init__` sets it up, `train` is the loop, every other method a step."""
+
+  def __init__(self, run, config, settings, data, test, devices):
+    """Makes the first state, or restores the newest, and puts it on the devices.
+
+    Args:
+      run: the record of the run, opened.
+      config: what to compute.
+      settings: how, and what to report.
+      data: the training set.
+      test: the set of the final score.
+      devices: to train on.
+    """
+    self._run, self._workdir = run, run.workdir
+    self._settings, self._data, self._test = settings, data, test
+    self._devices = devices
+    self._stop = stop_signal.StopSignal()
+    self._network = network.PifaNetwork(
+      config.network, data.model.num_params, axis_name=parallel.AXIS
+    )
+    geometry = network.network_geometry(data.model, config.network)
+    mirror_map = _mirror_map(config, data)
+    self._optimizer = optimizer_lib.make_optimizer(config.optimizer, config.num_steps)
+    self._schedule = jax.jit(
+      optimizer_lib.learning_rate_schedule(config.optimizer, config.num_steps)
+    )
+    variables = network.init_variables(self._network, geometry, config.seed)
+    if settings.initial_weights:
+      config, variables = _initial_weights(
+        settings.initial_weights, config, variables, data
+      )
+    self._config = config
+    state = training.init_state(variables, self._optimizer)
+    self._describe(state, geometry)
+    self._checkpointer = checkpoints.Checkpointer(
+      os.path.join(self._workdir, 'checkpoints')
+    )
+    self._step, state = self._restored(state)
+    self._place_on_devices(state, geometry, mirror_map)
+    self._metrics = metrics_file.MetricsFile(
+      self._workdir, self._step, settings.tensorboard
+    )
+    validation = self._metrics.last('validation')
+    self._nme = validation and validation['nme'][-1]
+    self._first_step = self._saved_step = self._step
+    self._started = time.monotonic()
+
+  def _describe(self, state, geometry):
+    """Records and logs what is trained on what."""
+    config, data = self._config, self._data
+    self._run.note(
+      config=config.to_json(),
+      config_hash=config.hash(),
+      landmark_scheme=data.scheme,
+      num_train=len(data.train_ids),
+      num_validation=len(data.validation_ids),
+      num_test=len(self._test.crops),
+    )
+    count = sum(x.size for x in jax.tree.leaves(state.params))
+    few = geometry.small_rendered
+    _log(
+      f'{config.network.num_blocks} blocks, {count / 1e6:.1f} M weights, '
+      f'{data.model.num_params} face parameters, '
+      f'{geometry.rendered.num_vertices} vertices rendered'
+      + ('' if few is None else f', {few.num_vertices} in small visualizations')
+      + f'; {len(data.train_ids)} training, {len(data.validation_ids)} validation '
+      f'and {len(self._test.crops)} test faces; {_device_words(self._devices)}.'
+    )
+
+  def _restored(self, state):
+    """Step and state to begin with."""
+    if self._settings.fresh:
+      self._checkpointer.put_aside()
+    restored = self._checkpointer.restore_latest(state)
+    if restored is None:
+      print('fresh', flush=True)
+      return 0, state
+    step, state, meta = restored
+    _check_same_run(self._config, meta['config'])
+    print(f'resumed at step {step}', flush=True)
+    return step, state
+
+  def _place_on_devices(self, state, geometry, mirror_map):
+    """Moves state and data over, and prepares the programs that use them.
+
+    Once, as the step returns and takes them: nothing but sample ids crosses over to
+    the devices from now on, unless the training set is streamed.
+    """
+    config, crops, devices = self._config, self._data.crops, self._devices
+    landmark_model = projection.landmark_model(self._data.model, config.landmark_scheme)
+    self._state, self._geometry, self._landmark_model = parallel.replicate(
+      (state, geometry, landmark_model), devices
+    )
+    on_device = (
+      sampler.fits(crops, devices[0])
+      if self._settings.data_on_device == 'auto'
+      else self._settings.data_on_device == 'yes'
+    )
+    self._source = sampler.make_source(crops, devices, on_device=on_device)
+    _log(
+      f'Training set of {sampler.num_bytes(crops) / 1e6:.0f} MB '
+      + ('on the device' if on_device else 'streamed from its memory map')
+      + f'; {config.network.precision}.'
+    )
+    self._evaluator = scoring.Evaluator(
+      self._network,
+      self._geometry,
+      self._landmark_model,
+      box_noise=self._test.box_noise,
+    )
+    self._step_function = parallel.parallel(
+      functools.partial(
+        training.train_step,
+        network=self._network,
+        optimizer=self._optimizer,
+        loss=config.loss,
+        augment=config.augment,
+        seed=config.seed,
+        mirror_map=mirror_map,
+      ),
+      devices,
+    )
+
+  def train(self) -> int:
+    """Takes all steps that are left; returns the exit code."""
+    settings, code = self._settings, cli.EXIT_OK
+    while self._step < self._config.num_steps and code == cli.EXIT_OK:
+      result = self._take_step()
+      if self._is_due(settings.log_every) or self._step == self._first_step + 1:
+        code = self._report(jax.device_get(result))
+      if self._is_due(settings.eval_every):
+        self._validate()
+      if settings.visualize_every and self._is_due(settings.visualize_every):
+        self._save_visualizations()
+      if code == cli.EXIT_OK and not self._is_last():
+        code = self._stop.exit_code()
+      stopped = code in (cli.EXIT_STOPPED, cli.EXIT_INTERRUPTED)
+      if stopped or self._is_due(settings.checkpoint_every):
+        self._save()
+    self._checkpointer.wait()
+    self._run.note(
+      last_step=self._step,
+      last_checkpoint=self._saved_step,
+      seconds=round(time.monotonic() - self._started, 1),
+    )
+    if code == cli.EXIT_OK:
+      self._finish()
+    elif code != cli.EXIT_NON_FINITE:
+      print(
+        f'stopped at step {self._step}, saved; the same command goes on.', flush=True
+      )
+    self._metrics.close()
+    return code
+
+  def _is_last(self):
+    return self._step == self._config.num_steps
+
+  def _is_due(self, every):
+    return self._step % every == 0 or self._is_last()
+
+  def _variables(self):
+    return {'params': self._state.params, 'batch_stats': self._state.batch_stats}
+
+  def _take_step(self):
+    """One step; returns its results, which may still be on their way."""
+    config, train_ids = self._config, self._data.train_ids
+    chosen = sampler.sample_ids(
+      config.seed, self._step, config.batch_size, len(train_ids)
+    )
+    ids = parallel.split_over(train_ids[chosen].astype(np.int32), len(self._devices))
+    batch = self._source(ids)
+    call = self._step_function
+    if self._step == self._first_step:
+      call = functools.partial(_log_compilation, call, self._started)
+    self._state, result = call(
+      self._state, batch, ids, self._geometry, self._landmark_model
+    )
+    self._step += 1
+    if len(self._devices) > 1 and self._devices[0].platform == 'cpu':
+      # Several devices of a CPU can deadlock when steps are run ahead (D-57).
+      jax.block_until_ready(result)
+    return result
+
+  def _report(self, result):
+    """Writes and prints one step; returns the exit code that its update asks for."""
+    config, step = self._config, self._step
+    rate = self._images_per_second()
+    learning_rate = float(self._schedule(step - 1))
+    skipped = int(jax.device_get(self._state.skipped))
+    line = {
+      'step': step,
+      'loss': float(result['loss']),
+      'block_loss': [float(x) for x in result['block_loss']],
+      'train_nme': [float(x) for x in 100 * result['nme'][1:]],
+      'learning_rate': learning_rate,
+      'grad_norm': float(result['grad_norm']),
+      'skipped': skipped,
+    }
+    self._metrics.write(line, images_per_second=rate)
+    left = (config.num_steps - step) * config.batch_size / rate / 60
+    speed = f'{rate:.1f} img/s  {left:.1f} min left' if rate > 0 else ''
+    print(
+      f'step {step}/{config.num_steps}  loss {line["loss"]:.4g}  blocks '
+      f'{_list(line["block_loss"])}  NME % {_list(line["train_nme"])}  '
+      f'lr {learning_rate:.3g}  grad {line["grad_norm"]:.3g}  skipped {skipped}  '
+      f'{speed}',
+      flush=True,
+    )
+    if int(jax.device_get(self._state.skipped_in_row)) < self._settings.max_skipped:
+      return cli.EXIT_OK
+    print(
+      f'Step {step}: the update was not finite {self._settings.max_skipped} times in '
+      f'a row (loss of the blocks: {_list(result["block_loss"])}); lower '
+      '--learning_rate or set --clip_norm.',
+      file=sys.stderr,
+    )
+    return cli.EXIT_NON_FINITE
+
+  def _images_per_second(self):
+    """Speed since the first step of this process; NaN at that step."""
+    if self._step == self._first_step + 1:
+      self._started = time.monotonic()  # compilation is not training speed
+      return float('nan')
+    steps = self._step - self._first_step - 1
+    return steps * self._config.batch_size / (time.monotonic() - self._started)
+
+  def _validate(self):
+    """Scores the held-out faces."""
+    scores = 100 * self._evaluator.errors(
+      self._variables(), self._data.crops, self._data.validation_ids
+    )
+    self._nme = float(scores[-1])
+    self._write_scores('validation', scores)
+    print(
+      f'step {self._step}  validation NME %  start {scores[0]:.2f}  blocks '
+      f'{_list(scores[1:])}',
+      flush=True,
+    )
+
+  def _write_scores(self, split, scores):
+    self._metrics.write(
+      {
+        'step': self._step,
+        'split': split,
+        'initial_nme': float(scores[0]),
+        'nme': [float(x) for x in scores[1:]],
+      }
+    )
+
+  def _save(self):
+    self._checkpointer.save(
+      self._step,
+      self._state,
+      {'config': self._config.to_json()},
+      None if self._nme is None else {'nme': self._nme},
+    )
+    self._saved_step = self._step
+
+  def _save_visualizations(self):
+    """Writes V of every block on four validation faces (Fig. 10)."""
+    ids = self._data.validation_ids[:4]
+    out = self._evaluator.predict(self._variables(), self._data.crops, ids)
+    if not out['visualization']:
+      return
+    tiles = []
+    for face in range(len(ids)):
+      tiles.append(
+        figures.face(
+          figures.to_uint8(out['image'][face]),
+          out['landmarks'][-1, face],
+          out['visible'][face],
+          size=160,
+        )
+      )
+      tiles += [
+        figures.visualization(plane[face], size=160) for plane in out['visualization']
+      ]
+    folder = os.path.join(self._workdir, 'visualization')
+    os.makedirs(folder, exist_ok=True)
+    figures.sheet(tiles, 1 + len(out['visualization'])).save(
+      os.path.join(folder, f'step_{self._step:07d}.png')
+    )
+
+  def _finish(self):
+    """Scores the test set and writes the images of curves and faces."""
+    crops = self._test.crops
+    out = self._evaluator.predict(self._variables(), crops, np.arange(len(crops)))
+    protocol = protocols.PROTOCOLS['box']
+    errors = scoring.image_errors(protocol, out)
+    scores = 100 * errors.mean(axis=1)
+    self._write_scores('test', scores)
+    scoring.save_faces(
+      os.path.join(self._workdir, 'faces.png'), out, 100 * errors[-1], count=24
+    )
+    if not figures.curves(
+      self._metrics.lines, os.path.join(self._workdir, 'curves.png')
+    ):
+      _log('matplotlib is not installed: no curves.png.')
+    statement = scoring.statement(
+      self._config,
+      self._test,
+      protocol,
+      self._step,
+      labels=self._config.landmark_scheme,
+    )
+    print(scoring.table(list(scores), protocol, statement), flush=True)
+    self._run.note(test_nme=[float(x) for x in scores], statement=statement)
+
+
+def _mirror_map(config, data):
+  """What --flip needs; None without it."""
+  if not config.augment.flip:
+    return None
+  found = mirror.mirror_map(data.model, config.landmark_scheme)
+  if found is None:
+    raise cli.UserError(
+      f'--flip={config.augment.flip} but --face_model={config.face_model} is not '
       'symmetric; use --flip=0.'
     )
-  optimizer = optimizer_lib.make_optimizer(config.optimizer, config.num_steps)
-  schedule = jax.jit(
-    optimizer_lib.learning_rate_schedule(config.optimizer, config.num_steps)
-  )
-  variables = network.init_variables(net, geometry, config.seed)
-  if f.initial_weights:
-    without_landmark_file = face_models.load_face_model(f.face_model)
-    config, variables = restore.start_from(
-      f.initial_weights,
-      config,
-      variables,
-      data.model,
-      (data.face_model_hash, face_models.face_model_hash(without_landmark_file)),
-    )
-  run.note(
-    config=config.to_json(),
-    config_hash=config.hash(),
-    landmark_scheme=data.scheme,
-    num_train=len(data.train_ids),
-    num_validation=len(data.validation_ids),
-    num_test=len(test.crops),
-  )
-  state = training.init_state(variables, optimizer)
-  count = sum(x.size for x in jax.tree.leaves(state.params))
-  _log(
-    f'{config.network.num_blocks} blocks, {count / 1e6:.1f} M weights, '
-    f'{data.model.num_params} face parameters, '
-    f'{geometry.rendered.num_vertices} vertices drawn'
-    + (
-      ''
-      if geometry.small_rendered is None
-      else f', {geometry.small_rendered.num_vertices} in small drawings'
-    )
-    + '; '
-    f'{len(data.train_ids)} training, {len(data.validation_ids)} validation '
-    f'and {len(test.crops)} test faces; {len(devices)} x '
-    f'{devices[0].device_kind}.'
-  )
-  checkpointer = checkpoints.Checkpointer(os.path.join(workdir, 'checkpoints'))
-  if f.fresh:
-    checkpointer.put_aside()
-  restored = checkpointer.restore_latest(state)
-  if restored is None:
-    step = 0
-    print('fresh', flush=True)
-  else:
-    step, state, meta = restored
-    _check_same_run(config, meta['config'])
-    print(f'resumed at step {step}', flush=True)
+  return found
 
-  # Once, as the step returns and takes them: nothing but sample ids crosses over
-  # to the devices from now on, unless the data set is streamed.
-  state, geometry, landmark_model = parallel.replicate(
-    (state, geometry, landmark_model), devices
-  )
-  on_device = (
-    sampler.fits(data.crops, devices[0])
-    if f.data_on_device == 'auto'
-    else f.data_on_device == 'yes'
-  )
-  source = sampler.make_source(data.crops, devices, on_device=on_device)
-  _log(
-    f'Training set of {sampler.num_bytes(data.crops) / 1e6:.0f} MB '
-    + ('on the device' if on_device else 'streamed from its memory map')
-    + f'; {config.network.precision}.'
-  )
-  evaluator = scoring.Evaluator(net, geometry, landmark_model, box_noise=test.box_noise)
-  step_function = parallel.parallel(
-    functools.partial(
-      training.train_step,
-      network=net,
-      optimizer=optimizer,
-      loss=config.loss,
-      augment=config.augment,
-      seed=config.seed,
-      mirror_map=mirror_map,
-    ),
-    devices,
-  )
-  metrics = _Metrics(workdir, step, f.tensorboard)
-  started, first_step, saved = time.monotonic(), step, step
-  nme = next(
-    (
-      line['nme'][-1]
-      for line in reversed(metrics.lines)
-      if line.get('split') == 'validation'
-    ),
-    None,
-  )
 
-  def save(step, state):
-    checkpointer.save(
-      step, state, {'config': config.to_json()}, None if nme is None else {'nme': nme}
-    )
+def _initial_weights(name, config, variables, data):
+  """The configuration and the variables of a run that starts from other weights."""
+  without_landmark_file = face_models.load_face_model(config.face_model)
+  hashes = (data.face_model_hash, face_models.face_model_hash(without_landmark_file))
+  return restore.start_from(name, config, variables, data.model, hashes)
 
-  cache_said = []  # of the step alone: the small programs before it may be there
+
+def _log_compilation(step_function, started, *arguments):
+  """Calls the step, which compiles it, and logs how long the start took."""
+  heard = []
 
   def listen(event, **unused):
     if '/compilation_cache/cache_' in event:
-      cache_said.append(event.rsplit('_', 1)[1])
+      heard.append(event.rsplit('_', 1)[1])
 
   jax.monitoring.register_event_listener(listen)
-  code = cli.EXIT_OK
-  while step < config.num_steps and code == cli.EXIT_OK:
-    ids = parallel.split_over(
-      data.train_ids[
-        sampler.sample_ids(config.seed, step, config.batch_size, len(data.train_ids))
-      ].astype(np.int32),
-      len(devices),
-    )
-    batch = source(ids)
-    if step == first_step:
-      cache_said.clear()
-    state, result = step_function(state, batch, ids, geometry, landmark_model)
-    if step == first_step:  # the call returns once the step is compiled
-      _log(
-        f'compiled the step in {time.monotonic() - started:.1f} s'
-        + (', from the cache' if set(cache_said) == {'hits'} else '')
-      )
-      jax.monitoring.unregister_event_listener(listen)
-    step += 1
-    last = step == config.num_steps
-    if len(devices) > 1 and devices[0].platform == 'cpu':
-      # Several devices of a CPU can deadlock when steps are run ahead (D-57).
-      jax.block_until_ready(result)
-    if step % f.log_every == 0 or last or step == first_step + 1:
-      result = jax.device_get(result)
-      elapsed = time.monotonic() - started
-      if step == first_step + 1:
-        started = time.monotonic()  # compilation is not training speed
-        rate = float('nan')
-      else:
-        rate = (step - first_step - 1) * config.batch_size / elapsed
-      _report(
-        metrics,
-        step,
-        result,
-        schedule,
-        config,
-        rate,
-        int(jax.device_get(state.skipped)),
-      )
-      if int(jax.device_get(state.skipped_in_row)) >= f.max_skipped:
-        print(
-          f'Step {step}: the update was not finite {f.max_skipped} times in '
-          'a row (loss of the blocks: '
-          f'{_list(result["block_loss"])}); lower --learning_rate or set '
-          '--clip_norm.',
-          file=sys.stderr,
-        )
-        code = cli.EXIT_NON_FINITE
-    if step % f.eval_every == 0 or last:
-      variables = {'params': state.params, 'batch_stats': state.batch_stats}
-      scores = evaluator.errors(variables, data.crops, data.validation_ids)
-      nme = float(100 * scores[-1])
-      metrics.write(
-        {
-          'step': step,
-          'split': 'validation',
-          'initial_nme': float(100 * scores[0]),
-          'nme': [float(x) for x in 100 * scores[1:]],
-        }
-      )
-      print(
-        f'step {step}  validation NME %  start {100 * scores[0]:.2f}  blocks '
-        f'{_list(100 * scores[1:])}',
-        flush=True,
-      )
-    if f.visualize_every and (step % f.visualize_every == 0 or last):
-      _save_visualizations(workdir, step, state, evaluator, data)
-    if stop.signal is not None and code == cli.EXIT_OK and not last:
-      code = cli.EXIT_STOPPED if stop.signal == signal.SIGTERM else cli.EXIT_INTERRUPTED
-    if (
-      step % f.checkpoint_every == 0
-      or last
-      or code in (cli.EXIT_STOPPED, cli.EXIT_INTERRUPTED)
-    ):
-      save(step, state)
-      saved = step
-  checkpointer.wait()
-  run.note(
-    last_step=step, last_checkpoint=saved, seconds=round(time.monotonic() - started, 1)
+  found = step_function(*arguments)  # returns once the step is compiled
+  jax.monitoring.unregister_event_listener(listen)
+  _log(
+    f'compiled the step in {time.monotonic() - started:.1f} s'
+    + (', from the cache' if set(heard) == {'hits'} else '')
   )
-  if code == cli.EXIT_OK:
-    _finish(run, workdir, config, state, evaluator, test, metrics, step)
-  elif code != cli.EXIT_NON_FINITE:
-    print(f'stopped at step {step}, saved; the same command goes on.', flush=True)
-  metrics.close()
-  return code
-
-
-def _report(metrics, step, result, schedule, config, rate, skipped):
-  rate_now = float(schedule(step - 1))
-  line = {
-    'step': step,
-    'loss': float(result['loss']),
-    'block_loss': [float(x) for x in result['block_loss']],
-    'train_nme': [float(x) for x in 100 * result['nme'][1:]],
-    'learning_rate': rate_now,
-    'grad_norm': float(result['grad_norm']),
-    'skipped': skipped,
-  }
-  metrics.write(line, images_per_second=rate)
-  left = (config.num_steps - step) * config.batch_size / rate / 60
-  speed = f'{rate:.1f} img/s  {left:.1f} min left' if rate > 0 else ''
-  print(
-    f'step {step}/{config.num_steps}  loss {line["loss"]:.4g}  blocks '
-    f'{_list(line["block_loss"])}  NME % {_list(line["train_nme"])}  '
-    f'lr {rate_now:.3g}  grad {line["grad_norm"]:.3g}  skipped {skipped}  '
-    f'{speed}',
-    flush=True,
-  )
-
-
-def _save_visualizations(workdir, step, state, evaluator, data):
-  """The drawings V of every block on four validation faces (Fig. 10)."""
-  variables = {'params': state.params, 'batch_stats': state.batch_stats}
-  ids = data.validation_ids[:4]
-  out = evaluator.predict(variables, data.crops, ids)
-  if not out['visualization']:
-    return
-  tiles = []
-  for face in range(len(ids)):
-    tiles.append(
-      figures.face(
-        figures.to_uint8(out['image'][face]),
-        out['landmarks'][-1, face],
-        out['visible'][face],
-        size=160,
-      )
-    )
-    tiles += [
-      figures.visualization(plane[face], size=160) for plane in out['visualization']
-    ]
-  folder = os.path.join(workdir, 'visualization')
-  os.makedirs(folder, exist_ok=True)
-  figures.sheet(tiles, 1 + len(out['visualization'])).save(
-    os.path.join(folder, f'step_{step:07d}.png')
-  )
-
-
-def _finish(run, workdir, config, state, evaluator, test, metrics, step):
-  """Scores the test set and draws the curves and the faces."""
-  variables = {'params': state.params, 'batch_stats': state.batch_stats}
-  out = evaluator.predict(variables, test.crops, np.arange(len(test.crops)))
-  protocol = protocols.PROTOCOLS['box']
-  errors = scoring.image_errors(protocol, out)
-  scores = errors.mean(axis=1)
-  metrics.write(
-    {
-      'step': step,
-      'split': 'test',
-      'initial_nme': float(100 * scores[0]),
-      'nme': [float(x) for x in 100 * scores[1:]],
-    }
-  )
-  scoring.save_faces(
-    os.path.join(workdir, 'faces.png'), out, 100 * errors[-1], count=24
-  )
-  if not figures.curves(metrics.lines, os.path.join(workdir, 'curves.png')):
-    _log('matplotlib is not installed: no curves.png.')
-  statement = scoring.statement(
-    config, test, protocol, step, labels=config.landmark_scheme
-  )
-  print(scoring.table(list(100 * scores), protocol, statement), flush=True)
-  run.note(test_nme=[float(x) for x in 100 * scores], statement=statement)
+  return found
 
 
 def _check_same_run(config, saved):
-  now = config.to_json()
+  """Refuses to go on with a run of another configuration."""
+  flat = lambda found: flax.traverse_util.flatten_dict(found.to_json(), sep='.')
+  now = flat(config)
   # What an older version did not know yet has its default.
-  saved = config_lib.RunConfig.from_json(saved).to_json()
-  if now == saved:
+  then = flat(config_lib.RunConfig.from_json(saved))
+  if now == then:
     return
   differ = [
-    f'{key}: {saved.get(key)} -> {now[key]}'
-    for key in now
-    if now[key] != saved.get(key)
+    f'{name}: {then.get(name)} -> {now.get(name)}'
+    for name in sorted(now.keys() | then.keys())
+    if now.get(name) != then.get(name)
   ]
   raise cli.UserError(
     'The checkpoint in the work folder is of another configuration ('

@@ -15,7 +15,7 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 # The house, from the ground up: pifa_jax.ROOM, one floor a line. A room imports rooms
 # of lower floors only, and inside a room no two modules import each other in a circle.
 _FLOORS = (
-  ('types', 'files'),
+  ('settings', 'types', 'files'),
   ('geometry', 'evaluation'),
   ('face_models',),
   ('learning', 'synthesis'),

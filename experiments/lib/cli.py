@@ -1,6 +1,6 @@
 """What every program shares: flag files, run.json, exit codes, user errors.
 
-A program defines its flags, writes `main(run)` and ends with `program.start(main)`.
+A program defines its flags, writes `main(run)` and ends with `cli.start(main)`.
 """
 
 import datetime
@@ -35,9 +35,9 @@ flags.DEFINE_string(
   'Folder for everything the run writes; made if missing. '
   'Default: runs/<program>, or what the flag file says.',
 )
-# Once for all programs: a flag that two modules define cannot be read beside both.
+# Here for all programs: two modules that define one flag cannot be imported together.
 flags.DEFINE_integer(
-  'seed', 0, 'Of everything random that a program does.', lower_bound=0
+  'seed', 0, 'Seed of everything random that a program does.', lower_bound=0
 )
 flags.DEFINE_boolean(
   'compilation_cache',
@@ -47,7 +47,7 @@ flags.DEFINE_boolean(
 
 
 class UserError(Exception):
-  """Something that the user can put right; shown as one sentence, no traceback."""
+  """An error that the user can mend; shown as one sentence, without a traceback."""
 
 
 def start(main: Callable[['Run'], int]) -> None:
@@ -56,7 +56,11 @@ def start(main: Callable[['Run'], int]) -> None:
   Args:
     main: takes the Run, returns the exit code.
   """
-  # Two cores' worth of log lines about thread pools help nobody.
+  # --help shows the key flags of the main module; those of experiments.lib belong to it.
+  for module, found in flags.FLAGS.flags_by_module_dict().items():
+    for flag in found if module.startswith('experiments') else ():
+      flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+  # Hides the log lines of XLA about its thread pools.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse_flags)
 
@@ -69,7 +73,7 @@ def _guarded(main, argv):
       file=sys.stderr,
     )
     return EXIT_USAGE
-  # Libraries report their own doings at INFO; users want the program's.
+  # At INFO libraries log about themselves; users want the log of the program.
   absl_logging.set_verbosity(absl_logging.WARNING)
   name = _program_name(argv[0])
   run = Run(name)
@@ -99,8 +103,8 @@ def _guarded(main, argv):
 
 
 def _keep_compiled(folder):
-  """Switches JAX's compilation cache on; without it a start is slower, that is all."""
-  # Imported here: --help must not wait for it.
+  """Switches JAX's compilation cache on; without it a start is only slower."""
+  # Imported here, so that --help does not wait for it.
   import jax
 
   if jax.config.jax_compilation_cache_dir:  # the user's own, of the environment
@@ -193,9 +197,10 @@ class Run:
   """
 
   def __init__(self, program: str):
+    """Begins an empty record; nothing is written before `open`."""
     self.program = program
-    self.workdir = None
-    self._record = {}
+    self.workdir: str | None = None
+    self._record: dict[str, Any] = {}
 
   def make_folder(self, workdir: str | None) -> str:
     """Makes the run's folder and writes nothing yet: a lock may come first.
@@ -252,17 +257,29 @@ class Run:
             file.write(line + '\n')
 
   def note(self, **facts) -> None:
-    """Adds facts to run.json."""
+    """Adds facts to run.json.
+
+    Args:
+      **facts: JSON values by name.
+
+    Raises:
+      UserError: if the file cannot be written.
+    """
     self._record.update(facts)
     self._write()
 
   def finish(self, reason: str, code: int) -> None:
-    """Records the end of the run, if it ever opened its folder."""
+    """Records the end of the run, if it opened its folder.
+
+    Args:
+      reason: how it ended, in words.
+      code: the exit code.
+    """
     if self.workdir is not None:
       self.note(end=_now(), exit_reason=reason, exit_code=code)
 
   def _write(self):
-    path = os.path.join(self.workdir, 'run.json')
+    path = os.path.join(self.workdir or '', 'run.json')
     try:
       with open(path + '.tmp', 'w') as file:
         json.dump(json_value(self._record), file, indent=2, default=str)
@@ -277,7 +294,7 @@ def _now():
 
 
 def _versions():
-  # Imported here: reading versions must not slow --help down.
+  # Imported here, so that --help does not wait for them.
   import flax
   import jax
   import jaxlib

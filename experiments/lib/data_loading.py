@@ -1,118 +1,74 @@
-"""The flags that name a data set, and what they open."""
+"""Opens the data set that the flags name, for training and for evaluation."""
 
 import dataclasses
 import os
-import pathlib
-from typing import Callable
+from typing import Any, Callable
 
 from absl import flags
 import numpy as np
 
-from pifa_jax.datasets import (
-  crop_cache,
-  label_fitting,
-  photo_backgrounds,
-  registry,
-  synthetic,
-  tfds_records,
-)
+from experiments.lib import derived_flags, synthetic_data
+from pifa_jax.datasets import crop_cache, label_fitting, registry, tfds_records
 from pifa_jax.datasets.samples import SampleSet
-from pifa_jax.face_models import (
-  face_model_hash,
-  load_expression_units,
-  load_face_model,
-  load_landmark_ids,
-)
-from pifa_jax.geometry import fitting, projection
-from pifa_jax.synthesis.ingredients import Ingredients
+from pifa_jax.face_models import face_model_hash, load_face_model, load_landmark_ids
+from pifa_jax.settings import part, setting
 from pifa_jax.types import MorphableModel
 
 Log = Callable[[str], None]
 
-flags.DEFINE_enum(
-  'dataset',
-  'synthetic',
-  sorted(registry.DATASETS) + ['synthetic'],
-  'What to train and evaluate on.',
-)
-flags.DEFINE_string(
-  'data_dir',
-  None,
-  'Folder of the data set, as its authors distribute it; not needed for synthetic.',
-)
-flags.DEFINE_string(
-  'tfds_dir',
-  None,
-  'Read the data set through TensorFlow '
-  'Datasets from this folder; the records are made from --data_dir '
-  'if they are not there.',
-)
-flags.DEFINE_string(
-  'cache_dir',
-  os.path.join(
-    os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')), 'pifa_jax'
-  ),
-  'Where cached crops are kept from run to run; may be deleted at any time.',
-)
-flags.DEFINE_string(
-  'face_model', 'builtin-1', 'builtin, builtin-1, builtin-2 (subdivided), or an .npz.'
-)
-flags.DEFINE_string(
-  'landmark_scheme',
-  'auto',
-  'A landmark scheme of the face model, a file of '
-  'vertex ids (one a line), or auto: the one that fits the labels best.',
-)
-flags.DEFINE_boolean(
-  'exact_params',
-  False,
-  '300W-LP: take P from the data set '
-  'instead of fitting it; --face_model must be the Basel model.',
-)
-flags.DEFINE_integer('num_train', 8000, 'Synthetic training faces.', lower_bound=2)
-flags.DEFINE_integer('num_test', 512, 'Synthetic test faces.', lower_bound=1)
-flags.DEFINE_enum(
-  'renderer',
-  'full',
-  synthetic.RENDERERS,
-  'Synthetic faces: full = like photos; plain = flat colours, learnt in minutes.',
-)
-flags.DEFINE_list(
-  'ablate',
-  [],
-  'Ingredients of `Ingredients` that synthetic training '
-  'faces are drawn without, to see what each is worth, such as '
-  'hair,background; test faces keep them all.',
-)
-flags.DEFINE_list(
-  'face_distribution',
-  [],
-  'Other poses and shapes of the synthetic training '
-  'faces than the usual ones: fields of `FaceDistribution` with their values, '
-  'such as yaw_max:45,smile:0; test faces keep the usual ones.',
-)
-flags.DEFINE_string(
-  'backgrounds',
-  None,
-  'Folder of photos without people: parts '
-  'of them are behind half of the synthetic training faces of '
-  '--renderer=full.',
-)
-flags.DEFINE_string(
-  'render_face_model',
-  None,
-  'Whom synthetic faces show: a face model as '
-  '--face_model takes it. Default: the people of --face_model. With '
-  'others, P of --face_model is fitted to their landmarks.',
-)
-flags.DEFINE_integer('data_seed', 0, 'Of the synthetic faces.', lower_bound=0)
-flags.DEFINE_float(
-  'validation',
-  0.05,
-  'Share of the training set that is held out to choose the best checkpoint.',
-  lower_bound=0.0,
-  upper_bound=0.5,
-)
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+  """Which data, which labels and which face model; each field has its own help."""
+
+  dataset: str = setting(
+    'synthetic',
+    'What to train and evaluate on.',
+    choices=(*sorted(registry.DATASETS), 'synthetic'),
+  )
+  data_dir: str | None = setting(
+    None,
+    'Folder of the data set, as its authors distribute it; not needed for synthetic.',
+  )
+  tfds_dir: str | None = setting(
+    None,
+    'Read the data set through TensorFlow Datasets from this folder; the records are '
+    'made from --data_dir if they are not there.',
+  )
+  cache_dir: str = setting(
+    os.path.join(
+      os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')), 'pifa_jax'
+    ),
+    'Where cached crops are kept from run to run; may be deleted at any time.',
+  )
+  face_model: str = setting(
+    'builtin-1', 'builtin, builtin-1, builtin-2 (subdivided), or an .npz.'
+  )
+  landmark_scheme: str = setting(
+    'auto',
+    'A landmark scheme of the face model, a file of vertex ids (one a line), or auto: '
+    'the one that fits the labels best.',
+  )
+  exact_params: bool = setting(
+    False,
+    '300W-LP: take P from the data set instead of fitting it; --face_model must be the '
+    'Basel model.',
+  )
+  validation: float = setting(
+    0.05,
+    'Share of the training set that is held out to choose the best checkpoint.',
+    low=0.0,
+    high=0.5,
+  )
+  synthetic: synthetic_data.SyntheticSettings = part()
+
+
+derived_flags.define(DataSettings)
+
+
+def from_flags() -> DataSettings:
+  """The data that the flags ask for."""
+  return derived_flags.read(DataSettings, flags.FLAGS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +76,7 @@ class TrainingData:
   """A data set ready for training.
 
   Attributes:
-    name: of the data set, a value of --dataset.
+    settings: what it was opened by.
     model: the face model, with the data set's landmark scheme in it.
     face_model_hash: of its arrays.
     scheme: name of the landmark scheme.
@@ -129,7 +85,7 @@ class TrainingData:
     validation_ids: rows held out, evenly spread; no photo is in both.
   """
 
-  name: str
+  settings: DataSettings
   model: MorphableModel
   face_model_hash: str
   scheme: str
@@ -137,14 +93,26 @@ class TrainingData:
   train_ids: np.ndarray
   validation_ids: np.ndarray
 
+  def facts(self) -> dict[str, Any]:
+    """What a `RunConfig` records of the data, by the names of its fields."""
+    synthetic = self.settings.dataset == 'synthetic'
+    return {
+      'dataset': self.settings.dataset,
+      'landmark_scheme': self.scheme,
+      'face_model': self.settings.face_model,
+      'face_model_hash': self.face_model_hash,
+      'data_hash': self.crops.content_hash,
+      'validation': self.settings.validation,
+      'synthetic': self.settings.synthetic.faces if synthetic else None,
+    }
+
 
 @dataclasses.dataclass(frozen=True)
 class TestData:
   """A data set ready for evaluation.
 
   Attributes:
-    name: value of --dataset, and the look if it is not the usual one: results of
-      different sets go into different folders.
+    name: value of --dataset, for synthetic faces `synthetic_data.set_name`.
     title: for result lines: data set and split.
     kind: 'real' or 'synthetic'.
     crops: the set.
@@ -170,11 +138,14 @@ class TestData:
     return len(self.crops.rejects)
 
 
-def open_training(log: Log, *, margin: float = crop_cache.MARGIN) -> TrainingData:
-  """Opens the training set that the flags name, cropping it first if need be.
+def open_training(
+  settings: DataSettings, log: Log, *, margin: float = crop_cache.MARGIN
+) -> TrainingData:
+  """Opens a training set, cropping it first if need be.
 
   Args:
-    say: prints a sentence for the user.
+    settings: which.
+    log: prints a sentence for the user.
     margin: side of the cached crops over side of the boxes.
 
   Returns:
@@ -183,21 +154,21 @@ def open_training(log: Log, *, margin: float = crop_cache.MARGIN) -> TrainingDat
   Raises:
     FileNotFoundError, ValueError: with one sentence for the user.
   """
-  f = flags.FLAGS
-  model = load_face_model(f.face_model)
-  if f.dataset == 'synthetic':
-    scheme, found = 'ibug68', _synthetic(model, f, 'train', log, margin)
+  model = load_face_model(settings.face_model)
+  if settings.dataset == 'synthetic':
+    scheme = 'ibug68'
+    found = _open_synthetic(model, settings, 'train', log, margin)
   else:
-    data = registry.DATASETS[f.dataset]
+    data = registry.DATASETS[settings.dataset]
     if 'train' not in data.splits:
       raise ValueError(
         f'{data.title} is for evaluation alone; train on another --dataset.'
       )
-    model, scheme = scheme_of(model, f, 'train', log)
-    found = open_real(model, scheme, 'train', log, margin=margin)
-  held_out = _held_out(found.groups, f.validation)
+    model, scheme = scheme_of(model, settings, 'train', log)
+    found = open_real(model, scheme, settings, 'train', log, margin=margin)
+  held_out = _held_out(found.groups, settings.validation)
   return TrainingData(
-    name=f.dataset,
+    settings=settings,
     model=model,
     face_model_hash=face_model_hash(model),
     scheme=scheme,
@@ -210,18 +181,20 @@ def open_training(log: Log, *, margin: float = crop_cache.MARGIN) -> TrainingDat
 def open_test(
   model: MorphableModel,
   scheme: str | None,
+  settings: DataSettings,
   log: Log,
   *,
   split: str = 'test',
   margin: float = crop_cache.MARGIN,
 ) -> TestData:
-  """Opens the test set that the flags name, cropping it first if need be.
+  """Opens a test set, cropping it first if need be.
 
   Args:
     model: the face model.
     scheme: of the labels, for the pose that P shows; None = the set's labels are
       not vertices of the model.
-    say: prints a sentence for the user.
+    settings: which data set.
+    log: prints a sentence for the user.
     split: of the data set.
     margin: side of the cached crops over side of the boxes.
 
@@ -231,40 +204,43 @@ def open_test(
   Raises:
     FileNotFoundError, ValueError: with one sentence for the user.
   """
-  f = flags.FLAGS
-  if f.dataset == 'synthetic':
-    name = [
-      'synthetic',
-      *([f.renderer] if f.renderer != 'full' else []),
-      *(
-        [os.path.basename(f.render_face_model).removesuffix('.npz')]
-        if f.render_face_model
-        else []
-      ),
-    ]
+  if settings.dataset == 'synthetic':
+    faces = settings.synthetic.faces
     return TestData(
-      name='_'.join(name),
+      name=synthetic_data.set_name(faces),
       kind='synthetic',
-      title=f'synthetic faces of {f.render_face_model or f.face_model} (synthetic, {f.renderer} '
-      f'look, seed {f.data_seed}), test',
-      crops=_synthetic(model, f, 'test', log, margin),
+      title=f'synthetic faces of {faces.render_face_model or settings.face_model} '
+      f'({faces.renderer} renderer, seed {settings.synthetic.data_seed}), test',
+      crops=_open_synthetic(model, settings, 'test', log, margin),
       box_noise=0.1,
       box_rule='box jitter +-10 %',
       hidden_is_labelled=True,
       hidden_is_placed=True,
     )
-  data = registry.DATASETS[f.dataset]
+  data = registry.DATASETS[settings.dataset]
   if split not in data.splits:
     raise ValueError(f'--split={split}: {data.title} has {", ".join(data.splits)}.')
-  where = os.path.basename(os.path.normpath(f.data_dir or f.tfds_dir or ''))
+  where = settings.data_dir or settings.tfds_dir or ''
   return TestData(
-    name=f.dataset,
-    title=f'{data.title} ({where}), {split}',
+    name=settings.dataset,
+    title=f'{data.title} ({os.path.basename(os.path.normpath(where))}), {split}',
     kind='real',
-    crops=open_real(model, scheme, split, log, margin=margin),
+    crops=open_real(model, scheme, settings, split, log, margin=margin),
     box_noise=None,
     box_rule=data.box_rule,
     hidden_is_labelled=data.hidden_is_labelled,
+  )
+
+
+def _open_synthetic(model, settings, split, log, margin):
+  return synthetic_data.open_split(
+    model,
+    settings.face_model,
+    settings.synthetic,
+    split,
+    settings.cache_dir,
+    log,
+    margin=margin,
   )
 
 
@@ -272,7 +248,7 @@ def validation_as_test(data: TrainingData) -> TestData:
   """The held-out rows, for a final score where there is no test set."""
   ids = data.validation_ids
   rows = data.crops
-  part = dataclasses.replace(
+  held_out = dataclasses.replace(
     rows,
     **{
       field.name: getattr(rows, field.name)[ids]
@@ -282,13 +258,14 @@ def validation_as_test(data: TrainingData) -> TestData:
     names=[rows.names[i] for i in ids],
     groups=[rows.groups[i] for i in ids],
   )
+  dataset = registry.DATASETS[data.settings.dataset]
   return TestData(
-    name=data.name,
-    title=f'{registry.DATASETS[data.name].title}, validation',
+    name=data.settings.dataset,
+    title=f'{dataset.title}, validation',
     kind='real',
-    crops=part,
+    crops=held_out,
     box_noise=None,
-    box_rule=registry.DATASETS[data.name].box_rule,
+    box_rule=dataset.box_rule,
     hidden_is_labelled=False,
   )
 
@@ -301,172 +278,16 @@ def _held_out(groups, share):
   return np.array([group in chosen for group in groups])
 
 
-def synthetic_config(
-  f: flags.FlagValues, split: str = 'train', **changes
-) -> synthetic.SyntheticConfig:
-  """The distribution of the built-in faces that the flags name.
-
-  Args:
-    f: the flags.
-    split: train, or test: faces of the usual poses and shapes, on which nothing is
-      left out.
-    **changes: other fields of `SyntheticConfig`.
-
-  Raises:
-    ValueError: if --ablate names what is not there to be left out, or --face_distribution
-      what a population does not have.
-  """
-  ablate, face_distribution = (
-    (f.ablate, f.face_distribution) if split == 'train' else ([], [])
-  )
-  if f.renderer == 'plain':
-    if ablate:
-      raise ValueError(
-        f'--ablate={",".join(ablate)} leaves something out of '
-        '--renderer=full; the plain renderer has none of it.'
-      )
-    config = synthetic.plain_config(**changes)
-  else:
-    try:
-      ingredients = Ingredients().ablate(ablate)
-    except ValueError as error:
-      raise ValueError(f'--ablate={",".join(ablate)}: {error}') from None
-    config = synthetic.SyntheticConfig(
-      renderer='full', ingredients=ingredients, **changes
-    )
-  try:
-    return dataclasses.replace(
-      config,
-      face_distribution=config.face_distribution.changed(_fields(face_distribution)),
-    )
-  except ValueError as error:
-    raise ValueError(
-      f'--face_distribution={",".join(face_distribution)}: {error}'
-    ) from None
-
-
-def _fields(pairs):
-  """name:number pairs -> a dict."""
-  found = {}
-  for pair in pairs:
-    name, _, value = pair.partition(':')
-    try:
-      found[name.strip()] = float(value)
-    except ValueError:
-      raise ValueError(
-        f'{pair!r} is not a field and its value, such as yaw_max:45.'
-      ) from None
-  return found
-
-
-def _synthetic(model, f, split, log, margin=crop_cache.MARGIN):
-  # More margin at the same size of a face.
-  size = round(crop_cache.IMAGE_SIZE * margin / crop_cache.MARGIN)
-  config = synthetic_config(f, split, image_size=size, margin=margin)
-  count = f.num_train if split == 'train' else f.num_test
-  # Test faces come from a seed of their own, not from further along the same.
-  seed = 2 * f.data_seed + (split == 'test')
-  others = f.render_face_model not in (None, f.face_model)
-  rendered = load_face_model(f.render_face_model) if others else model
-  units = load_expression_units(f.render_face_model if others else f.face_model)
-  files = background_files(f, split)
-  key = {
-    'data': 'synthetic',
-    'config': dataclasses.asdict(config),
-    'seed': seed,
-    'count': count,
-    'version': synthetic.VERSION,
-    'face_model': face_model_hash(rendered),
-    'expression_units': {name: value.tolist() for name, value in units.items()},
-  }
-  if others:
-    key['fitted'] = face_model_hash(model)
-  if files:
-    key['backgrounds'] = crop_cache.fingerprint(files)
-
-  def build():
-    photos = read_backgrounds(files, log)
-    log(f'Drawing {count} {split} faces ...')
-    arrays = synthetic.generate(
-      rendered,
-      config,
-      seed=seed,
-      start=0,
-      count=count,
-      expression_units=units,
-      photos=photos,
-      progress=log,
-    )
-    arrays['residuals'] = np.zeros(count, np.float32)
-    if others:
-      # Hidden landmarks, too, are where the drawing has them.
-      arrays['poses'] = projection.pose_degrees(arrays['params'])
-      arrays['params'], arrays['residuals'] = fitting.fit_faces(
-        model,
-        arrays['landmarks'],
-        np.ones_like(arrays['visible']),
-        scheme=synthetic.SCHEME,
-      )
-    return {**arrays, 'names': [f'{split}/{i}' for i in range(count)]}, []
-
-  return crop_cache.open_or_build(f.cache_dir, key, build)
-
-
-def background_files(f: flags.FlagValues, split: str = 'train') -> list[pathlib.Path]:
-  """The photos that --backgrounds names; none for test faces.
-
-  Args:
-    f: the flags.
-    split: train or test.
-
-  Raises:
-    FileNotFoundError: if there are none.
-    ValueError: if the look has no use for them.
-  """
-  if not f.backgrounds or split != 'train':
-    return []
-  if f.renderer == 'plain':
-    raise ValueError(
-      f'--backgrounds={f.backgrounds} needs --renderer=full; the plain '
-      'look has simple grounds only.'
-    )
-  try:
-    return photo_backgrounds.list_backgrounds(f.backgrounds)
-  except FileNotFoundError as error:
-    raise FileNotFoundError(f'--backgrounds={f.backgrounds}: {error}') from None
-
-
-def read_backgrounds(files: list[pathlib.Path], log: Log) -> np.ndarray | None:
-  """Squares of the photos, see `photo_backgrounds`; None for no files.
-
-  Args:
-    files: of `background_files`.
-    say: prints a sentence for the user.
-
-  Raises:
-    ValueError: if none of the files can be used.
-  """
-  if not files:
-    return None
-  squares, rejects = photo_backgrounds.read_backgrounds(files)
-  log(
-    f'Squares for the backgrounds: {len(squares)}, of photos: '
-    f'{len(files) - len(rejects)} of {len(files)}'
-    + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10])
-  )
-  return squares
-
-
 def scheme_of(
-  model: MorphableModel, f: flags.FlagValues, split: str, log: Log
+  model: MorphableModel, settings: DataSettings, split: str, log: Log
 ) -> tuple[MorphableModel, str]:
   """The landmark scheme of the labels of a data set.
 
   Args:
     model: the face model.
-    f: the flags.
+    settings: which data set, and --landmark_scheme.
     split: to look at, if the scheme has to be found.
-    say: prints a sentence for the user.
+    log: prints a sentence for the user.
 
   Returns:
     The model, with the scheme in it, and the scheme's name.
@@ -474,24 +295,29 @@ def scheme_of(
   Raises:
     FileNotFoundError, ValueError: with one sentence for the user.
   """
-  if os.path.isfile(f.landmark_scheme):
-    ids = load_landmark_ids(f.landmark_scheme, num_vertices=model.num_vertices)
-    name = os.path.splitext(os.path.basename(f.landmark_scheme))[0]
+  name: str | None = settings.landmark_scheme
+  if os.path.isfile(settings.landmark_scheme):
+    ids = load_landmark_ids(settings.landmark_scheme, num_vertices=model.num_vertices)
+    name = os.path.splitext(os.path.basename(settings.landmark_scheme))[0]
     schemes = {**model.landmark_schemes, name: ids}
     return model.replace(landmark_schemes=schemes), name
-  name = f.landmark_scheme
   if name == 'auto':
-    name = registry.DATASETS[f.dataset].scheme
-  if name is not None:
-    if name not in model.landmark_schemes:
-      raise ValueError(
-        f'--landmark_scheme={name} is neither a file nor a scheme of the face '
-        f'model, which has {", ".join(model.landmark_schemes)}.'
-      )
-    return model, name
-  samples = read(f, split).samples
+    name = registry.DATASETS[settings.dataset].scheme
+  if name is None:
+    return model, _scheme_that_fits(model, settings, split, log)
+  if name not in model.landmark_schemes:
+    raise ValueError(
+      f'--landmark_scheme={name} is neither a file nor a scheme of the face model, '
+      f'which has {", ".join(model.landmark_schemes)}.'
+    )
+  return model, name
+
+
+def _scheme_that_fits(model, settings, split, log):
+  """The scheme that fits up to 128 faces of the set best."""
+  samples = read(settings, split).samples
   if not samples:
-    raise ValueError(f'{f.data_dir} holds no face that can be used.')
+    raise ValueError(f'{settings.data_dir} holds no face that can be used.')
   some = [
     samples[i]
     for i in np.unique(
@@ -506,16 +332,16 @@ def scheme_of(
     + ', '.join(f'{n} {100 * r:.2f}' for n, r in residuals.items())
     + ').'
   )
-  return model, name
+  return name
 
 
 def read(
-  f: flags.FlagValues, split: str, *, model: MorphableModel | None = None
+  settings: DataSettings, split: str, *, model: MorphableModel | None = None
 ) -> SampleSet:
-  """Reads a split of the data set that the flags name.
+  """Reads a split of a data set of photos.
 
   Args:
-    f: the flags.
+    settings: which data set.
     split: of the data set.
     model: the Basel model, for samples with their exact P; None = without.
 
@@ -525,26 +351,30 @@ def read(
   Raises:
     FileNotFoundError, ValueError: with one sentence for the user.
   """
-  if f.tfds_dir:
-    return tfds_records.read(f.dataset, f.tfds_dir, f.data_dir, split, model=model)
-  return registry.read(f.dataset, f.data_dir, split, model=model)
+  if settings.tfds_dir:
+    return tfds_records.read(
+      settings.dataset, settings.tfds_dir, settings.data_dir, split, model=model
+    )
+  return registry.read(settings.dataset, settings.data_dir, split, model=model)
 
 
 def open_real(
   model: MorphableModel,
   scheme: str | None,
+  settings: DataSettings,
   split: str,
   log: Log,
   *,
   margin: float = crop_cache.MARGIN,
 ) -> crop_cache.CropCache:
-  """Crops and fits what the flags name, unless that was done; says what came of it.
+  """Crops and fits a split of photos, unless that was done, and logs the outcome.
 
   Args:
     model: the face model.
     scheme: of the labels; None = P is not fitted.
+    settings: which data set.
     split: of the data set.
-    say: prints a sentence for the user.
+    log: prints a sentence for the user.
     margin: side of the crops over side of the boxes.
 
   Returns:
@@ -553,20 +383,22 @@ def open_real(
   Raises:
     FileNotFoundError, ValueError: with one sentence for the user.
   """
-  f, found = flags.FLAGS, None
-  if f.tfds_dir:
+  of_params = model if settings.exact_params else None
+  found = None
+  if settings.tfds_dir:
     # Makes the records if need be, so that there are files to look at.
-    found = read(f, split, model=model if f.exact_params else None)
-    files = tfds_records.files(f.dataset, f.tfds_dir)
+    found = read(settings, split, model=of_params)
+    files = tfds_records.files(settings.dataset, settings.tfds_dir)
   else:
-    files = registry.DATASETS[f.dataset].files(f.data_dir, split)
+    files = registry.DATASETS[settings.dataset].files(settings.data_dir, split)
+  image_size = round(crop_cache.IMAGE_SIZE * margin / crop_cache.MARGIN)
   key = {
-    'data': f.dataset,
+    'data': settings.dataset,
     'split': split,
     'margin': margin,
     'face_model': face_model_hash(model),
-    'exact': f.exact_params,
-    'image_size': round(crop_cache.IMAGE_SIZE * margin / crop_cache.MARGIN),
+    'exact': settings.exact_params,
+    'image_size': image_size,
     'scheme': (
       None if scheme is None else [int(i) for i in model.landmark_schemes[scheme]]
     ),
@@ -574,32 +406,39 @@ def open_real(
   }
 
   def build():
-    samples = found or read(f, split, model=model if f.exact_params else None)
-    for note in samples.notes:
-      log(note)
-    total = len(samples.samples) + len(samples.rejects)
-    problem = registry.count_problem(f.dataset, split, total)
-    if problem:
-      log(f'Note: {problem}')
-    log(f'Cropping {len(samples.samples)} {split} photos ...')
+    samples = found or read(settings, split, model=of_params)
+    _log_samples(settings.dataset, split, samples, log)
     arrays, more = crop_cache.crop_samples(
       samples.samples,
       model,
       scheme=scheme,
-      exact=f.exact_params,
-      image_size=key['image_size'],
+      exact=settings.exact_params,
+      image_size=image_size,
       margin=margin,
     )
     rejects = samples.rejects + more
-    fit = (
-      ''
-      if scheme is None
-      else f'mean residual of P {100 * arrays["residuals"].mean():.2f} % of the face, '
-    )
-    log(
-      f'{split}: {len(arrays["names"])} faces, {fit}{len(rejects)} rejected'
-      + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10])
-    )
+    _log_crops(split, arrays, rejects, scheme, log)
     return arrays, rejects
 
-  return crop_cache.open_or_build(f.cache_dir, key, build)
+  return crop_cache.open_or_build(settings.cache_dir, key, build)
+
+
+def _log_samples(dataset, split, samples, log):
+  for note in samples.notes:
+    log(note)
+  total = len(samples.samples) + len(samples.rejects)
+  problem = registry.count_problem(dataset, split, total)
+  if problem:
+    log(f'Note: {problem}')
+  log(f'Cropping {len(samples.samples)} {split} photos ...')
+
+
+def _log_crops(split, arrays, rejects, scheme, log):
+  fit = ''
+  if scheme is not None:
+    residual = 100 * arrays['residuals'].mean()
+    fit = f'mean residual of P {residual:.2f} % of the face, '
+  log(
+    f'{split}: {len(arrays["names"])} faces, {fit}{len(rejects)} rejected'
+    + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10])
+  )

@@ -1,4 +1,4 @@
-"""Images of results, with Pillow alone: faces, drawings, contact sheets."""
+"""Images of results, with Pillow alone: faces, visualizations, contact sheets."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ GREEN, RED, WHITE = (40, 220, 60), (235, 50, 45), (255, 255, 255)
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
   """(H, W, 3) in [-1, 1] -> uint8."""
-  return np.uint8(np.clip((np.asarray(image) + 1) * 127.5, 0, 255))
+  return np.clip((np.asarray(image) + 1) * 127.5, 0, 255).astype(np.uint8)
 
 
 def face(
@@ -35,7 +35,7 @@ def face(
   Returns:
     The image.
   """
-  figure = Image.fromarray(image).resize((size, size), Image.BICUBIC)
+  figure = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
   pen = ImageDraw.Draw(figure)
   scale = size / image.shape[0]
   # An integer coordinate is a pixel centre, in both grids.
@@ -69,7 +69,9 @@ def photo(image: np.ndarray, points: np.ndarray, visible: np.ndarray) -> Image.I
   """
   scale = max(1, round(1200 / max(image.shape[:2])))
   height, width = image.shape[:2]
-  figure = Image.fromarray(image).resize((width * scale, height * scale), Image.BICUBIC)
+  figure = Image.fromarray(image).resize(
+    (width * scale, height * scale), Image.Resampling.BICUBIC
+  )
   pen = ImageDraw.Draw(figure)
   for face_points, seen in zip(np.asarray(points, float), visible):
     size = np.sqrt(np.prod(np.ptp(face_points, axis=0))) * scale
@@ -84,7 +86,9 @@ def visualization(plane: np.ndarray, *, size: int = 224) -> Image.Image:
   """One visualization V as a grey image, zero in the middle (Fig. 10)."""
   plane = np.asarray(plane, np.float32)
   grey = np.uint8(np.clip(127.5 + 50.0 * plane, 0, 255))
-  return Image.fromarray(grey).resize((size, size), Image.NEAREST).convert('RGB')
+  return (
+    Image.fromarray(grey).resize((size, size), Image.Resampling.NEAREST).convert('RGB')
+  )
 
 
 def sheet(images: list[Image.Image], columns: int, *, gap: int = 2) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Results of an evaluation as text and as one page that needs no other file."""
+"""Results of an evaluation as text and as one self-contained HTML page."""
 
 import base64
 import html
@@ -106,7 +106,7 @@ def page(
   Returns:
     The page.
   """
-  say = lambda value: html.escape(str(value))
+  escape = lambda value: html.escape(str(value))
   column = f'{result["kind"]} ({result["title"]}, N={result["num_faces"]})'
   rows = ''.join(
     f'<tr><td>{name}</td><td>{value:.2f}</td></tr>'
@@ -114,21 +114,21 @@ def page(
     + [(f'after block {i + 1}', x) for i, x in enumerate(result['nme'])]
   )
   facts = ''.join(
-    f'<tr><td>{say(what)}</td><td>{say(value)}</td></tr>'
+    f'<tr><td>{escape(what)}</td><td>{escape(value)}</td></tr>'
     for what, value in _facts(result)
   )
-  names = ', '.join(f'{say(name)} ({error:.1f})' for name, error in worst)
-  paper = f'<p class="note">{say(protocol.paper)}</p>' if protocol.paper else ''
+  names = ', '.join(f'{escape(name)} ({error:.1f})' for name, error in worst)
+  paper = f'<p class="note">{escape(protocol.paper)}</p>' if protocol.paper else ''
   return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{say(result['title'])}: {result['nme'][-1]:.2f}</title>
+<title>{escape(result['title'])}: {result['nme'][-1]:.2f}</title>
 <style>{_STYLE}</style></head><body>
-<h1>{say(protocol.title)}: {result['nme'][-1]:.2f}
+<h1>{escape(protocol.title)}: {result['nme'][-1]:.2f}
 {'%' if result['unit'] == 'percent' else 'pixels'}</h1>
-<p class="note">{say(result['statement'])}</p>
+<p class="note">{escape(result['statement'])}</p>
 <h2>Error after every block, {result['unit']}</h2>
-<div class="wide"><table><tr><th></th><th>{say(column)}</th></tr>{rows}</table></div>
+<div class="wide"><table><tr><th></th><th>{escape(column)}</th></tr>{rows}</table></div>
 {paper}
 <h2>Other numbers</h2><div class="wide"><table>{facts}</table></div>
 {_image(folder, 'ced.png', 'Cumulative distribution of the errors')}

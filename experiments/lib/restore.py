@@ -8,22 +8,45 @@ from absl import flags
 import flax.traverse_util
 import numpy as np
 
-from experiments.lib import cli, data_loading
+from experiments.lib import cli, data_loading, derived_flags
 from experiments.lib import config as config_lib
 from pifa_jax import face_models
 from pifa_jax.learning import checkpoints, network, optimizer, training
 from pifa_jax.learning.weights import TrainedWeights, load_weights
+from pifa_jax.settings import setting
 from pifa_jax.types import MorphableModel
 
 
 @dataclasses.dataclass(frozen=True)
+class CheckpointSettings:
+  """Which trained weights a program uses; each field has its own help."""
+
+  checkpoint: str | None = setting(
+    None,
+    'Work folder of a training run, a file of experiments.export_weights, or "builtin", '
+    'the weights that come with the package. Default: --workdir, which a flag file '
+    'gives, else builtin.',
+  )
+  weights: str = setting(
+    'latest',
+    'Which of its checkpoints: the newest, or the one with the lowest validation NME.',
+    choices=('latest', 'best'),
+  )
+
+
+def define_flags() -> None:
+  """Defines --checkpoint and --weights, for programs that use trained weights."""
+  derived_flags.define(CheckpointSettings)
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainedRun:
-  """A training run on disk, its weights not yet read.
+  """A training run on disk; its weights are not read yet.
 
   Attributes:
     folder: its work folder.
     config: what it computed.
-    keeper: its checkpoints.
+    checkpointer: its checkpoints.
   """
 
   folder: str
@@ -43,7 +66,8 @@ class TrainedRun:
       The step, {'params', 'batch_stats'}, and the checkpoint's hash.
 
     Raises:
-      CheckpointError: if no checkpoint is whole.
+      CheckpointError: if every checkpoint is damaged.
+      UserError: if the checkpoints were removed meanwhile.
     """
     net = network.PifaNetwork(self.config.network, model.num_params)
     geometry = network.network_geometry(model, self.config.network)
@@ -56,7 +80,13 @@ class TrainedRun:
       if weights == 'best'
       else self.checkpointer.restore_latest
     )
-    step, state, _ = restore(template)
+    found = restore(template)
+    if found is None:
+      raise cli.UserError(
+        f'The checkpoints of {self.folder} have gone; train it again, or name another '
+        'run with --checkpoint.'
+      )
+    step, state, _ = found
     return (
       step,
       {'params': state.params, 'batch_stats': state.batch_stats},
@@ -66,10 +96,10 @@ class TrainedRun:
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFile:
-  """A file of weights, as if it were the run that made it.
+  """A file of weights, used like the run that made it.
 
   Attributes:
-    folder: where results on it go.
+    folder: where the results of evaluating it go.
     config: what the run computed.
     content: of the file.
   """
@@ -81,7 +111,15 @@ class WeightsFile:
   def load(
     self, model: MorphableModel, weights: str
   ) -> tuple[int, dict[str, Any], str]:
-    """As `TrainedRun.load`; there is only one state to choose from."""
+    """As `TrainedRun.load`; a file holds one state only.
+
+    Args:
+      model: not used.
+      weights: not used.
+
+    Returns:
+      The step, {'params', 'batch_stats'}, and the hash of the file.
+    """
     del model, weights
     return (
       self.content.card['step'],
@@ -100,7 +138,7 @@ def open_run(name: str | None) -> TrainedRun | WeightsFile:
     The run.
 
   Raises:
-    UserError: if there is none, or no finished checkpoint in it.
+    UserError: if it does not exist, or holds no finished checkpoint.
     ValueError: if a file does not hold weights.
   """
   folder = name or 'builtin'
@@ -135,23 +173,23 @@ def face_model(
   """The face model of a run, with the landmark file of --landmark_scheme in it.
 
   Args:
-    run: the run, which knows its own face model: --face_model is set to it.
-    f: the flags.
-    say: prints a sentence for the user.
+    run: the run, which knows its face model.
+    f: the flags; --face_model is set to that of the run.
+    log: prints a sentence for the user.
 
   Returns:
     The model.
 
   Raises:
-    UserError: if it is not to be had any more.
+    UserError: if the face model has changed since.
   """
-  f.face_model = run.config.face_model
-  model = face_models.load_face_model(f.face_model)
+  setattr(f, 'face_model', run.config.face_model)
+  model = face_models.load_face_model(run.config.face_model)
   if face_models.face_model_hash(model) == run.config.face_model_hash:
     return model
   # A landmark file is a part of the model that the run was trained with.
   if os.path.isfile(f.landmark_scheme):
-    model, _ = data_loading.scheme_of(model, f, 'test', log)
+    model, _ = data_loading.scheme_of(model, data_loading.from_flags(), 'test', log)
     if face_models.face_model_hash(model) == run.config.face_model_hash:
       return model
   raise cli.UserError(
@@ -171,11 +209,12 @@ def start_from(
   """Trained weights in place of the random ones of a new run.
 
   Args:
-    name: as `open_run` takes it; of a run, its newest checkpoint.
-    config: the new run's.
-    variables: its {'params', 'batch_stats'}, for their names and shapes.
-    model: its face model.
-    hashes: of what may pass for it; a landmark file changes only the labels.
+    name: as `open_run` takes it; of a run, its newest checkpoint is taken.
+    config: of the new run.
+    variables: {'params', 'batch_stats'} of the new run, for names and shapes.
+    model: the face model of the new run.
+    hashes: of the face models that are accepted; a landmark file changes only the
+      labels.
 
   Returns:
     The configuration, which now names the weights, and the variables.

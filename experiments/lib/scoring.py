@@ -1,4 +1,4 @@
-"""Runs a network over a crop cache and states what was measured."""
+"""Runs a network over a crop cache, and words what was measured."""
 
 import copy
 
@@ -13,8 +13,7 @@ from pifa_jax.learning import batching, training
 from pifa_jax.learning.batching import AugmentConfig
 
 _BATCH = 32
-# Of evaluations that jitter boxes: a fixed key, so that every checkpoint sees the
-# same boxes.
+# Evaluations that jitter boxes use a fixed seed: every checkpoint sees the same boxes.
 _JITTER_SEED = 20170
 
 
@@ -213,7 +212,7 @@ def face_tiles(out: dict, errors: np.ndarray, chosen: np.ndarray) -> list:
 
   Args:
     out: of `Evaluator.predict`.
-    errors: (n,) as they shall be printed: percent, or pixels.
+    errors: (n,) in the unit to be printed: percent or pixels.
     chosen: indices.
 
   Returns:

@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pifa_jax import settings
 from pifa_jax.geometry import morphable_model, projection, rendering
+from pifa_jax.settings import setting
 from pifa_jax.synthesis import anatomy as anatomy_lib
 from pifa_jax.synthesis import face_distribution as face_distribution_lib
 from pifa_jax.synthesis import full_renderer, label_maps, plain_renderer
@@ -41,28 +43,28 @@ _CHUNK = 64  # faces a call
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticConfig:
-  """The distribution of the faces.
+  """How synthetic faces are rendered.
 
   Attributes:
     image_size: side of the cached crop, pixels.
     margin: side of the crop over side of the face box.
-    look: 'full' = like photos, by `appearance`; 'plain' = flat colours and
-      simple grounds.
-    population: poses and shapes.
-    appearance: what `look` full draws, and how strongly.
+    face_distribution: poses and shapes.
+    ingredients: what the full renderer adds, and how strongly.
   """
 
   image_size: int = 160
   margin: float = 1.4
-  renderer: str = 'full'
+  renderer: str = setting(
+    'full',
+    'Of synthetic faces: full = like photos; plain = flat colours on simple '
+    'backgrounds, learnt in minutes.',
+    choices=RENDERERS,
+  )
   face_distribution: FaceDistribution = FaceDistribution()
   ingredients: Ingredients = Ingredients()
 
   def __post_init__(self):
-    if self.renderer not in RENDERERS:
-      raise ValueError(
-        f'renderer={self.renderer!r} is not one of {", ".join(RENDERERS)}.'
-      )
+    settings.check(self)
 
 
 def plain_config(**changes) -> SyntheticConfig:

@@ -1,7 +1,7 @@
 """Network inputs and targets out of cached crops, jittered and augmented on the device.
 
-All randomness is a function of (seed, step, sample): a resumed run is the run, and
-the number of devices does not matter.
+All randomness is a function of (seed, step, sample): a resumed run repeats the
+uninterrupted one, on any number of devices.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from pifa_jax.geometry import boxes, cropping, mirror
+from pifa_jax.settings import setting
 from pifa_jax.types import Array, Batch, flatten_params, unflatten_params
 
 
@@ -37,29 +38,39 @@ class CropRows:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-  """What happens to a training sample on the device.
+  """What happens to a training sample on the device; each field has its own help."""
 
-  Attributes:
-    shift_jitter: box jitter, fraction of its size, uniform in +-shift.
-    scale_jitter: box jitter, factor uniform in [1 - scale, 1 + scale].
-    anisotropic_jitter: jitter width and height apart (BUILD_NOTES.md D-06).
-    zoom: mean side of the jittered boxes over the provided one's.
-    brightness: offset uniform in +-brightness, in [-1, 1] units.
-    contrast: log-uniform factor up to 1 + contrast.
-    color: each channel's gain, log-uniform up to 1 + color.
-    occlusion: probability of a grey rectangle over part of the crop.
-    flip: probability of the mirrored image.
-  """
-
-  shift_jitter: float = 0.1
-  scale_jitter: float = 0.1
-  anisotropic_jitter: bool = False
-  box_scale: float = 1.0
-  brightness: float = 0.0
-  contrast: float = 0.0
-  color: float = 0.0
-  occlusion: float = 0.0
-  flip: float = 0.0
+  # Not checked here: evaluation passes a traced strength of the jitter.
+  shift_jitter: float = setting(
+    0.1, 'Box jitter of the place: a uniform fraction of its size.', low=0.0, high=0.5
+  )
+  scale_jitter: float = setting(
+    0.1, 'Box jitter of the side: a uniform factor in 1 +- this.', low=0.0, high=0.5
+  )
+  anisotropic_jitter: bool = setting(
+    False, 'Jitter width and height apart: the literal Sec. 4 (BUILD_NOTES.md D-06).'
+  )
+  box_scale: float = setting(
+    1.0,
+    'Mean side of the jittered boxes over that of the provided boxes: above 1 if the '
+    'provided boxes are tighter than those of other data sets.',
+    low=0.8,
+    high=1.2,
+  )
+  brightness: float = setting(0.0, 'Random offset, +- this, of pixels in [-1, 1].')
+  contrast: float = setting(0.0, 'Random factor up to 1 + this, log-uniform.')
+  color: float = setting(
+    0.0, 'Random gain of each channel up to 1 + this, log-uniform.'
+  )
+  occlusion: float = setting(
+    0.0, 'Probability of a grey rectangle over a part of the crop.', low=0.0, high=1.0
+  )
+  flip: float = setting(
+    0.0,
+    'Probability of a mirrored sample; needs a symmetric face model.',
+    low=0.0,
+    high=1.0,
+  )
 
 
 def sample_keys(seed: int | Array, step: Array, samples: Array) -> jax.Array:
@@ -92,8 +103,8 @@ def make_batch(
     rows: B cached crops.
     crop_size: side of the network's input.
     num_identity: N_I.
-    keys: (B,) a key a sample; None = the provided boxes, no jitter, no change of
-      the image.
+    keys: (B,) a key for each sample; None = the provided boxes, no jitter, no change
+      of the image.
     augment: needed with keys.
     mirror_map: needed with augment.flip.
 
@@ -101,7 +112,7 @@ def make_batch(
     The batch in pixels of the network's crop.
 
   Raises:
-    ValueError: if one of them is missing.
+    ValueError: if augment or mirror_map is missing.
   """
   if keys is not None and augment is None:
     raise ValueError('make_batch(): keys without an AugmentConfig; pass both.')

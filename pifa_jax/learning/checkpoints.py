@@ -1,10 +1,14 @@
 """Checkpoints with Orbax, and a SHA-256 manifest beside each.
 
 Orbax writes atomically but does not notice flipped bits: every restored byte is
-checked against the manifest first (BUILD_NOTES.md D-14).
+checked against the manifest first (BUILD_NOTES.md D-14). Which checkpoints are kept is
+decided by Orbax's preservation policies; its CheckpointManager, which would apply them,
+knows nothing of the manifest, so `Checkpointer` asks them itself.
 """
 
 import contextlib
+import dataclasses
+import datetime
 import fcntl
 import hashlib
 import json
@@ -19,6 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as managers
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,25 +32,54 @@ class CheckpointError(Exception):
   """A checkpoint that cannot be written or used; one sentence says why."""
 
 
+@dataclasses.dataclass(frozen=True)
+class _Finished:
+  """A finished checkpoint, as Orbax's policies take it (a PolicyCheckpointInfo).
+
+  Attributes:
+    step: of the state.
+    time: of its manifest.
+    metrics: 'nme' and 'step'; None if there is no finite 'nme'.
+  """
+
+  step: int
+  time: datetime.datetime
+  metrics: dict[str, Any] | None
+
+
+def _rank(metrics):
+  """Lowest for the best checkpoint; of equal ones, for the oldest."""
+  return metrics['nme'], metrics['step']
+
+
+# Of the finished checkpoints, the latest two and the best one are kept.
+_RETENTION = managers.AnyPreservationPolicy(
+  [
+    managers.LatestN(2),
+    managers.BestN(
+      get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False
+    ),
+  ]
+)
+
+
 class Checkpointer:
-  """Keeps the latest two checkpoints and the best one of a run.
+  """The checkpoints of one run, of which it keeps those that `_RETENTION` names.
 
   A step is on disk once its manifest is: the manifest is written last, so a run
   killed in the middle of a save leaves a step that the next run ignores. Damaged
   and unfinished steps stay until the next save is complete.
   """
 
-  def __init__(self, directory: str | os.PathLike[str], *, keep_latest: int = 2):
+  def __init__(self, directory: str | os.PathLike[str]):
     """Opens a folder of checkpoints; it is made by the first save.
 
     Args:
       directory: of this run alone.
-      keep_latest: how many of the newest to keep, beside the best.
     """
     self._root = pathlib.Path(directory).absolute()
-    self._keep_latest = keep_latest
     self._state = ocp.StandardCheckpointer()
-    self._damaged = set()
+    self._damaged: set[int] = set()
 
   def save(
     self,
@@ -54,7 +88,7 @@ class Checkpointer:
     meta: dict[str, Any],
     metrics: dict[str, float] | None = None,
   ) -> None:
-    """Writes one checkpoint and removes those no longer kept.
+    """Writes one checkpoint and removes those that are not kept any more.
 
     Args:
       step: of the state; a checkpoint of the same step is replaced.
@@ -63,7 +97,7 @@ class Checkpointer:
       metrics: with 'nme', the lowest of which marks the best checkpoint.
 
     Raises:
-      CheckpointError: if the disk does not take it; older ones are intact.
+      CheckpointError: if it cannot be written; older checkpoints are intact.
     """
     folder = self._folder(step)
     try:
@@ -117,7 +151,17 @@ class Checkpointer:
     return None if step is None else self.restore(step, template)
 
   def restore_best(self, template: Any) -> tuple[int, Any, dict[str, Any]] | None:
-    """Like `restore_latest`, for the checkpoint with the lowest 'nme'."""
+    """Like `restore_latest`, for the checkpoint with the lowest 'nme'.
+
+    Args:
+      template: see `restore_latest`.
+
+    Returns:
+      See `restore_latest`.
+
+    Raises:
+      CheckpointError: see `restore_latest`.
+    """
     while (best := self.best_step()) is not None and not self._intact(best):
       pass  # now it is known to be damaged, and the next best is asked for
     return (
@@ -153,7 +197,14 @@ class Checkpointer:
     return None
 
   def restore(self, step: int, template: Any) -> tuple[int, Any, dict[str, Any]]:
-    """One checkpoint, not verified: see `problem`.
+    """Reads one checkpoint and does not verify it: see `problem`.
+
+    Args:
+      step: one of `steps`.
+      template: see `restore_latest`.
+
+    Returns:
+      See `restore_latest`.
 
     Raises:
       CheckpointError: if it does not fit the template.
@@ -174,6 +225,12 @@ class Checkpointer:
   def meta(self, step: int) -> dict[str, Any]:
     """The JSON object that was saved beside the state.
 
+    Args:
+      step: one of `steps`.
+
+    Returns:
+      The object.
+
     Raises:
       CheckpointError: if its file is damaged.
     """
@@ -190,11 +247,11 @@ class Checkpointer:
 
     Steps that were found to be damaged do not count.
     """
-    steps = [step for step in self.steps() if step not in self._damaged]
-    scored = [(nme, step) for step in steps if (nme := self._nme(step)) is not None]
+    usable = self._usable()
+    scored = [info for info in usable if info.metrics is not None]
     if scored:
-      return min(scored)[1]
-    return max(steps, default=None)
+      return min(scored, key=lambda info: _rank(info.metrics)).step
+    return usable[-1].step if usable else None
 
   def problem(self, step: int) -> str | None:
     """What is wrong with a checkpoint's files, or None.
@@ -220,8 +277,8 @@ class Checkpointer:
           return f'{name} has changed'
       except (OSError, ValueError) as error:
         return f'{name} cannot be read: {_first_line(error)}'
-    # Nothing signs the manifest, but what it says beside the hashes is said
-    # again in a file that is hashed.
+    # Nothing signs the manifest, but its other content is repeated in a file that is
+    # hashed.
     if manifest.get('step') != step or manifest.get('metrics') != _read_json(
       folder / 'meta.json'
     ).get('metrics'):
@@ -236,7 +293,7 @@ class Checkpointer:
     return hashlib.sha256(files.encode()).hexdigest()[:12]
 
   def put_aside(self) -> None:
-    """Renames the folder, so that the run starts over and nothing is lost."""
+    """Renames the folder: the run starts over, and nothing is deleted."""
     if not self._root.exists():
       return
     number = 1
@@ -276,14 +333,25 @@ class Checkpointer:
     )
     return False
 
-  def _nme(self, step):
-    metrics = _read_json(self._manifest_path(step)).get('metrics')
+  def _usable(self):
+    """The checkpoints that are not known to be damaged, oldest first."""
+    return [self._info(step) for step in self.steps() if step not in self._damaged]
+
+  def _info(self, step):
+    path = self._manifest_path(step)
+    metrics = _read_json(path).get('metrics')
     nme = metrics.get('nme') if isinstance(metrics, dict) else None
-    return nme if isinstance(nme, (int, float)) and math.isfinite(nme) else None
+    scored = isinstance(nme, (int, float)) and math.isfinite(nme)
+    return _Finished(
+      step=step,
+      time=datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.timezone.utc),
+      metrics={'nme': nme, 'step': step} if scored else None,
+    )
 
   def _remove_old(self):
-    steps = [step for step in self.steps() if step not in self._damaged]
-    keep = set(steps[-self._keep_latest :]) | {self.best_step()}
+    usable = self._usable()
+    kept = _RETENTION.should_preserve(usable, context=managers.PreservationContext())
+    keep = {info.step for info, keep in zip(usable, kept) if keep}
     for step in set(self.steps()) - keep:
       # The manifest first: a step half removed must not count.
       self._manifest_path(step).unlink(missing_ok=True)
@@ -390,8 +458,8 @@ def tree_hash(tree: Any) -> str:
 class WorkdirLock:
   """Lets one trainer at a time write to a work folder.
 
-  The kernel drops the lock when its process ends, however it ends, so that a
-  stale lock does not exist.
+  The kernel drops the lock when its process ends, however it ends, so there are no
+  stale locks.
   """
 
   def __init__(self, workdir: str | os.PathLike[str]):

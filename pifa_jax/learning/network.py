@@ -1,6 +1,6 @@
 """The network: visualization blocks (Fig. 3) in a row (Fig. 2, Table 1, Fig. 6).
 
-Layers only: geometry is called, never written, in here. `PifaNetwork` is a pure
+This module holds layers only and calls the geometry. `PifaNetwork` is a pure
 function of (variables, image, geometry): the face model is an argument, not a
 constant of the compiled program.
 """
@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pifa_jax import settings
 from pifa_jax.geometry import boxes, masks, morphable_model
 from pifa_jax.geometry.visualization import DEFAULT_RADIUS, DEFAULT_SIGMA, visualize
+from pifa_jax.settings import setting
 from pifa_jax.types import (
   Array,
   FaceParams,
@@ -31,70 +33,70 @@ PRECISIONS = ('float32', 'bfloat16')
 class NetworkConfig:
   """The shape of the network. The defaults are the paper's (Sec. 4, Table 1).
 
+  A field that is made by `setting` carries its own help; the others are:
+
   Attributes:
     crop_size: side of the input image, pixels.
     stem_pool: pooling after the first convolution (2: 114 -> 57).
     channels: filters of every convolution, block after block.
     kernels: kernel sizes, likewise.
-    convs_per_block: N_c; N_v is len(channels) / N_c (Table 8).
-    inputs: what blocks 2.. see: 'IFV', 'FV' or 'IV' (Fig. 6, Table 6).
-    mask: 'nose', 'five' or 'none' (Table 7).
-    visualization: False removes V from every block (Sec. 4.3).
-    fc_pool: average pooling before the flatten; 1 = paper.
     hidden_size: width of the first fully connected layer.
-    dropout: rate after it; BUILD_NOTES.md D-07.
     batch_norm_momentum: decay of the old running statistics.
-    splat_sigma: sigma of Eq. (10), pixels of the drawing.
+    splat_sigma: sigma of Eq. (10), pixels of the visualization.
     splat_radius: D(u, v) of Eq. (9), cells.
-    draw_spacing: distance of the vertices that blocks 2.. draw, in pixels of their
-      small drawing; 0 draws all: BUILD_NOTES.md D-55.
-    stop_gradient_between_blocks: cut both blue arrows of Fig. 2: the cascade.
-    precision: 'float32' or 'bfloat16', of the activations and of the products of
-      convolutions and the first FC layer. Weights, batch statistics, geometry and
-      P are float32 in both.
   """
 
   crop_size: int = 114
   stem_pool: int = 2
   channels: tuple[int, ...] = (12, 16, 20, 24, 28, 32, 36, 40, 40, 40, 40, 40)
   kernels: tuple[int, ...] = (5, 5, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3)
-  convs_per_block: int = 2
-  inputs: str = 'IFV'
-  mask: str = 'nose'
-  visualization: bool = True
-  fc_pool: int = 1
+  convs_per_block: int = setting(2, 'N_c (Table 8).', low=1)
+  inputs: str = setting(
+    'IFV',
+    'What blocks 2.. see (Fig. 6): image I, features F, visualization V.',
+    choices=INPUTS,
+  )
+  mask: str = setting('nose', 'Mask of Eq. (11) (Table 7).', choices=masks.KINDS)
+  visualization: bool = setting(
+    True, 'Whether the blocks see the visualization V (Sec. 4.3).'
+  )
+  fc_pool: int = setting(
+    1, 'Average pooling before the first FC layer; 1 = none, as in the paper.', low=1
+  )
   hidden_size: int = 800
-  dropout: float = 0.5
+  dropout: float = setting(
+    0.5, 'Rate after the first FC layer: BUILD_NOTES.md D-07.', low=0.0, high=0.95
+  )
   batch_norm_momentum: float = 0.99
   splat_sigma: float = DEFAULT_SIGMA
   splat_radius: int = DEFAULT_RADIUS
-  vertex_spacing: float = 0.0
-  stop_gradient_between_blocks: bool = False
-  precision: str = 'float32'
+  vertex_spacing: float = setting(
+    0.0,
+    'Distance between the vertices that blocks 2.. render, in pixels of their '
+    'visualization; 0 = all vertices: BUILD_NOTES.md D-55.',
+    low=0.0,
+  )
+  stop_gradient_between_blocks: bool = setting(
+    False, 'Cut the gradient between blocks (both blue arrows of Fig. 2): a cascade.'
+  )
+  precision: str = setting(
+    'float32',
+    'Of activations and matrix products; geometry, statistics, losses and weights '
+    'are float32. bfloat16 is for GPU and TPU: BUILD_NOTES.md D-52.',
+    choices=PRECISIONS,
+  )
 
   def __post_init__(self):
+    settings.check(self)
     if len(self.channels) != len(self.kernels):
       raise ValueError(
-        f'{len(self.channels)} channels but {len(self.kernels)} '
-        'kernel sizes; give one kernel size a convolution.'
+        f'{len(self.channels)} channels but {len(self.kernels)} kernel sizes; give '
+        'one kernel size for each convolution.'
       )
-    if self.convs_per_block < 1 or len(self.channels) % self.convs_per_block:
+    if len(self.channels) % self.convs_per_block:
       raise ValueError(
         f'{len(self.channels)} convolutions do not split into blocks of '
         f'convs_per_block={self.convs_per_block}; use a divisor.'
-      )
-    if self.inputs not in INPUTS:
-      raise ValueError(f'inputs={self.inputs!r}; use one of {", ".join(INPUTS)}.')
-    if self.mask not in masks.KINDS:
-      raise ValueError(f'mask={self.mask!r}; use one of {", ".join(masks.KINDS)}.')
-    if not self.vertex_spacing >= 0:
-      raise ValueError(
-        f'vertex_spacing={self.vertex_spacing}; use 0 for all vertices, '
-        'or a number of pixels.'
-      )
-    if self.precision not in PRECISIONS:
-      raise ValueError(
-        f'precision={self.precision!r}; use one of {", ".join(PRECISIONS)}.'
       )
     if self.crop_size % self.stem_pool:
       raise ValueError(
@@ -105,6 +107,22 @@ class NetworkConfig:
   def num_blocks(self) -> int:
     """N_v."""
     return len(self.channels) // self.convs_per_block
+
+  def with_num_blocks(self, num_blocks: int) -> 'NetworkConfig':
+    """The same network with another number of blocks (Table 8).
+
+    Args:
+      num_blocks: N_v. The lists of convolutions are cut, or continued with their
+        last entries.
+
+    Returns:
+      The new configuration.
+    """
+    wanted = num_blocks * self.convs_per_block
+    resized = lambda values: (values + values[-1:] * wanted)[:wanted]
+    return dataclasses.replace(
+      self, channels=resized(self.channels), kernels=resized(self.kernels)
+    )
 
   @property
   def feature_size(self) -> int:
@@ -137,13 +155,13 @@ PRESETS = {
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class NetworkGeometry:
-  """What the network knows of faces: made once from a face model.
+  """What the network knows of the face model: made once, an argument of every call.
 
   Attributes:
-    drawn: the face model on the vertices that are drawn.
-    mask: (Q_drawn,) a of Eq. (11).
-    small_rendered: the face model on fewer vertices, for the small drawings of blocks
-      2..; None = they take `drawn` again.
+    rendered: the face model on the vertices that are rendered.
+    mask: (Q_rendered,) a of Eq. (11).
+    small_rendered: the face model on fewer vertices, for the small visualizations of
+      blocks 2..; None = they take `rendered` again.
     small_mask: a on these vertices, or None.
     initial: P^0 in crop pixels; a constant of the crop (BUILD_NOTES.md D-06).
     scales: (8 + N_I + N_E,) the natural scale of every parameter: the network's
@@ -172,7 +190,7 @@ def network_geometry(model: MorphableModel, config: NetworkConfig) -> NetworkGeo
   rendered = np.asarray(masks.rendered_vertices(model))
   initial = boxes.initial_params(model, config.crop_size)
 
-  # Schemes and regions index the whole model; the drawing needs neither.
+  # Schemes and regions index the whole model; the visualization needs neither.
   def part(ids):
     part = morphable_model.restrict(model, ids).replace(
       landmark_schemes={}, regions={}, triangles=np.zeros((0, 3), np.int32)
@@ -211,8 +229,8 @@ def param_scales(
 
   Shape: the model's standard deviations. Rotation: the rms of the six scaled
   rotation entries, the same for every rotation of P^0's size. Translation: a
-  fixed share of the crop. So rotation and translation become commensurate, which
-  is what the ratio r under Eq. (6) is for.
+  fixed share of the crop. These scales make rotation and translation commensurate,
+  as the ratio r under Eq. (6) does.
 
   Args:
     model: the 3DMM.
@@ -352,7 +370,7 @@ class PifaNetwork(nn.Module):
       'params': (N_v, B, 8 + N_I + N_E) P after every block, crop pixels.
       'inputs': (N_v, B, ...) P before every block.
       'updates': (N_v, B, ...) the whitened updates dP / s.
-      'visualization': what every block drew, a tuple of (B, h, w).
+      'visualization': V of every block, a tuple of (B, h, w).
 
     Raises:
       ValueError: while tracing, if image or geometry do not fit the config.
@@ -386,7 +404,7 @@ class PifaNetwork(nn.Module):
       before.append(vector)
       inputs = self._block_inputs(index, image if index == 0 else small_image, features)
       if cfg.visualization:
-        # Unless it was given, P^0 is the same face in every crop: drawn once.
+        # Unless it was given, P^0 is the same face in every crop: rendered once.
         same = index == 0 and initial is None
         visualization = self._visualize(
           vector[:1] if same else vector, geometry, small=index > 0

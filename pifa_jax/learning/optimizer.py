@@ -6,33 +6,46 @@ from typing import Any
 import jax
 import optax
 
+from pifa_jax import settings
+from pifa_jax.settings import REQUIRED, setting
+
+SCHEDULES = ('multistep', 'cosine')
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """Every number of the solver.
+  """Every number of the optimizer.
+
+  A field that is made by `setting` carries its own help; the others are:
 
   Attributes:
-    learning_rate: before the first drop.
-    drops: ((fraction of all steps, learning rate from there on), ...).
-    momentum: mu.
-    weight_decay: lambda, coupled (inside the gradient), on kernels alone.
-    clip_norm: global gradient norm above which the gradient is scaled down
-      (Caffe's clip_gradients); 0 = off.
     warmup: fraction of all steps in which the learning rate rises linearly.
     schedule: 'multistep' (the paper) or 'cosine' (from learning_rate to 0).
   """
 
-  learning_rate: float
-  drops: tuple[tuple[float, float], ...] = ()
-  momentum: float = 0.9
-  weight_decay: float = 0.0
-  clip_norm: float = 0.0
+  learning_rate: float = setting(REQUIRED, 'Learning rate before the first drop.')
+  learning_rate_drops: tuple[tuple[float, float], ...] = setting(
+    (),
+    'Comma-separated fraction:rate pairs: from that fraction of all steps on, that '
+    'learning rate; such as 0.6061:5e-7,0.8788:1e-7 for the paper.',
+  )
+  momentum: float = setting(0.9, 'Momentum mu.')
+  weight_decay: float = setting(
+    0.0, 'Weight decay lambda, inside the gradient, of kernels alone.', low=0.0
+  )
+  clip_norm: float = setting(
+    0.0,
+    'Global gradient norm above which the gradient is scaled down (clip_gradients '
+    'of Caffe); 0 = off.',
+    low=0.0,
+  )
   warmup: float = 0.0
   schedule: str = 'multistep'
 
   def __post_init__(self):
-    if self.schedule not in ('multistep', 'cosine'):
-      raise ValueError(f'schedule={self.schedule!r}; use multistep or cosine.')
+    settings.check(self)
+    if self.schedule not in SCHEDULES:
+      raise ValueError(f'schedule={self.schedule!r}; use {" or ".join(SCHEDULES)}.')
     if not self.learning_rate > 0:
       raise ValueError(f'learning_rate={self.learning_rate}; it must be above 0.')
     if not 0 <= self.momentum < 1:
@@ -43,7 +56,7 @@ PRESETS = {
   # Sec. 4, read as D-12 says ("5e-6" is an increase: 5e-7).
   'paper': OptimizerConfig(
     learning_rate=1e-6,
-    drops=((20 / 33, 5e-7), (29 / 33, 1e-7)),
+    learning_rate_drops=((20 / 33, 5e-7), (29 / 33, 1e-7)),
     momentum=0.99,
     weight_decay=0.005,
   ),
@@ -63,7 +76,7 @@ def learning_rate_schedule(config: OptimizerConfig, num_steps: int) -> optax.Sch
   """The learning rate of every step.
 
   Args:
-    config: its numbers.
+    config: numbers of the optimizer.
     num_steps: the length of the whole run; drops and warm-up are fractions.
 
   Returns:
@@ -78,7 +91,7 @@ def learning_rate_schedule(config: OptimizerConfig, num_steps: int) -> optax.Sch
       max(num_steps, warmup + 1),
     )
   scales, current = {}, config.learning_rate
-  for fraction, rate in config.drops:
+  for fraction, rate in config.learning_rate_drops:
     scales[round(fraction * num_steps)] = rate / current
     current = rate
   multistep = optax.piecewise_constant_schedule(config.learning_rate, scales)
@@ -90,13 +103,13 @@ def learning_rate_schedule(config: OptimizerConfig, num_steps: int) -> optax.Sch
 def make_optimizer(
   config: OptimizerConfig, num_steps: int
 ) -> optax.GradientTransformation:
-  """Caffe's solver: v <- mu v + lr (g + lambda w); w <- w - v.
+  """SGD as Caffe does it: v <- mu v + lr (g + lambda w); w <- w - v.
 
   The learning rate is INSIDE the momentum buffer. `optax.sgd` has it outside,
   and the two differ after every drop of the schedule.
 
   Args:
-    config: its numbers.
+    config: numbers of the optimizer.
     num_steps: the length of the whole run, for the schedule.
 
   Returns:

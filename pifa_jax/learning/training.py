@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pifa_jax import settings
 from pifa_jax.evaluation import metrics
 from pifa_jax.geometry import mirror, morphable_model, projection
 from pifa_jax.learning import losses, parallel
 from pifa_jax.learning.batching import AugmentConfig, CropRows, make_batch, sample_keys
 from pifa_jax.learning.network import NetworkGeometry, PifaNetwork
+from pifa_jax.settings import setting
 from pifa_jax.types import (
   Array,
   Batch,
@@ -52,21 +54,38 @@ class TrainState:
 class LossConfig:
   """Which loss every block has, and how much it counts.
 
+  A field that is made by `setting` carries its own help; the other is:
+
   Attributes:
-    num_param_blocks: the first so many blocks take Eq. (6), the rest Eq. (7);
-      None = half of them (3 of 6: the paper).
-    block_weights: None = 1, 2, ..., N_v (Sec. 4).
-    eq6_mode: see `losses.param_weights`.
-    rotation_translation_ratio: r, for eq6_mode 'literal'.
-    hidden_weight: of a hidden landmark in Eq. (7), whose target is then where the
-      target P puts it; 0 = none, as in the paper (BUILD_NOTES.md D-65).
+    rotation_translation_ratio: r under Eq. (6), for eq6_mode 'literal'; measured on
+      the training set.
   """
 
-  num_param_blocks: int | None = None
-  block_weights: tuple[float, ...] | None = None
-  eq6_mode: str = 'whitened'
+  num_param_blocks: int | None = setting(
+    None,
+    'Number of first blocks with Eq. (6), the others have Eq. (7); default: half of '
+    'the blocks, as in the paper.',
+    low=0,
+  )
+  block_weights: tuple[float, ...] | None = setting(
+    None, 'Comma-separated weights of the blocks; default: 1,2,...,N_v (Sec. 4).'
+  )
+  eq6_mode: str = setting(
+    'whitened',
+    'Reading of W in Eq. (6): BUILD_NOTES.md D-11.',
+    choices=losses.EQ6_MODES,
+  )
   rotation_translation_ratio: float | None = None
-  hidden_weight: float = 0.0
+  hidden_weight: float = setting(
+    0.0,
+    'Weight in Eq. (7) of hidden landmarks, whose target is where the target P puts '
+    'them; 0 = visible landmarks alone, as in the paper (BUILD_NOTES.md D-65).',
+    low=0.0,
+    high=1.0,
+  )
+
+  def __post_init__(self):
+    settings.check(self)
 
 
 def block_losses(

@@ -1,8 +1,8 @@
-"""Trained weights in one file: what `load_weights` reads and `Aligner` takes.
+"""Trained weights in one file: `load_weights` reads it, `Aligner` takes its content.
 
 schema_version           () int32, 1
 card                     () str, JSON: 'config' (the run's whole configuration),
-                         'checkpoint', 'step', and what else its maker says of it
+                         'checkpoint', 'step', and further facts
 params/<module>/<name>   float16 or float32
 batch_stats/<module>/... float32
 content_sha256           () str, the hash of all of the above
@@ -17,6 +17,7 @@ from typing import Any
 import flax.traverse_util
 import numpy as np
 
+from pifa_jax import settings
 from pifa_jax.files import array_files
 from pifa_jax.learning.network import NetworkConfig
 
@@ -24,18 +25,19 @@ SCHEMA_VERSION = 1
 _ASSETS = pathlib.Path(__file__).parent / 'assets'
 _BUILTIN = 'builtin'
 
-# The configuration inside the shipped file has the names of its day, and the hash of a
+# The configuration inside the shipped file has older names and places, and the hash of a
 # face model with a region of another name. The tables go when the next weights come.
-_OLD_NAMES = {
-  'appearance': 'renderer',
-  'without': 'ablate',
-  'population': 'face_distribution',
-  'people': 'render_face_model',
-  'draw_spacing': 'vertex_spacing',
-  'zoom': 'box_scale',
-  'shift': 'shift_jitter',
-  'scale': 'scale_jitter',
-  'anisotropic': 'anisotropic_jitter',
+_OLD_PATHS = {
+  ('appearance',): ('synthetic', 'renderer'),
+  ('without',): ('synthetic', 'ablate'),
+  ('people',): ('synthetic', 'render_face_model'),
+  ('backgrounds',): ('synthetic', 'backgrounds'),
+  ('network', 'draw_spacing'): ('network', 'vertex_spacing'),
+  ('optimizer', 'drops'): ('optimizer', 'learning_rate_drops'),
+  ('augment', 'zoom'): ('augment', 'box_scale'),
+  ('augment', 'shift'): ('augment', 'shift_jitter'),
+  ('augment', 'scale'): ('augment', 'scale_jitter'),
+  ('augment', 'anisotropic'): ('augment', 'anisotropic_jitter'),
 }
 _OLD_FACE_MODELS = {
   '8c18ccb1e6adb7ada7051c2464f5622557eb564cf3950d6378cfe78ee2df743a': '4fab40407a502ab24ae4b96fceab43f196cc48b8ac9b2f3866c1bb3de463d43d'
@@ -44,13 +46,13 @@ _OLD_FACE_MODELS = {
 
 @dataclasses.dataclass(frozen=True)
 class TrainedWeights:
-  """A trained network and what is known of it.
+  """A trained network and the record of its training.
 
   Attributes:
     network: its shape.
     variables: {'params', 'batch_stats'} of `PifaNetwork`, float32 NumPy arrays.
-    card: the maker's JSON object; card['config'] holds 'face_model', the name or path
-      of the 3DMM, 'face_model_hash', 'dataset', 'seed' and the rest of the run.
+    card: a JSON object; card['config'] holds 'face_model', the name or path of the
+      3DMM, 'face_model_hash', 'dataset', 'seed' and the rest of the run's settings.
     content_hash: of the file, hex SHA-256.
   """
 
@@ -61,18 +63,20 @@ class TrainedWeights:
 
   @property
   def box_scale(self) -> float:
-    """Mean side of the boxes in training over that of the boxes that were given."""
+    """Mean side of the training boxes over that of the provided boxes."""
     return self.card['config'].get('augment', {}).get('box_scale', 1.0)
 
 
 def _with_new_names(config):
-  """A configuration of any age, at any depth, as today's is called."""
-  if isinstance(config, dict):
-    return {
-      _OLD_NAMES.get(name, name): _with_new_names(value)
-      for name, value in config.items()
-    }
-  return _OLD_FACE_MODELS.get(config, config) if isinstance(config, str) else config
+  """The configuration of a card with the names and places of today."""
+  flat = {
+    _OLD_PATHS.get(path, path): value
+    for path, value in flax.traverse_util.flatten_dict(config).items()
+  }
+  model = ('face_model_hash',)
+  if model in flat:
+    flat[model] = _OLD_FACE_MODELS.get(flat[model], flat[model])
+  return flax.traverse_util.unflatten_dict(flat)
 
 
 def save_weights(
@@ -102,14 +106,14 @@ def save_weights(
   }
   for name, value in flax.traverse_util.flatten_dict(variables, sep='/').items():
     # A bias is a thousandth of its kernel, a running variance may exceed float16.
-    with np.errstate(over='ignore'):  # said below
+    with np.errstate(over='ignore'):  # the check below reports it
       value = np.asarray(value).astype(
         dtype if name.endswith('/kernel') else np.float32
       )
     if not np.isfinite(value).all():
       raise ValueError(
         f'The weights {name} are not finite as {value.dtype}; write '
-        'them as float32, or train anew.'
+        'them as float32, or train again.'
       )
     arrays[name] = value
   digest = array_files.content_hash(arrays)
@@ -123,8 +127,8 @@ def load_weights(name_or_path: str | os.PathLike[str] = _BUILTIN) -> TrainedWeig
   """Reads weights.
 
   Args:
-    name_or_path: 'builtin', the weights that come with the package, trained on
-      built-in faces alone; or the path of a file of `save_weights`.
+    name_or_path: 'builtin' for the weights that come with the package, which were
+      trained on synthetic faces alone; or the path of a file of `save_weights`.
 
   Returns:
     The network's shape, its variables and its card.
@@ -154,8 +158,5 @@ def load_weights(name_or_path: str | os.PathLike[str] = _BUILTIN) -> TrainedWeig
   variables = flax.traverse_util.unflatten_dict(
     {name: value.astype(np.float32) for name, value in arrays.items()}, sep='/'
   )
-  config = {
-    key: tuple(value) if isinstance(value, list) else value
-    for key, value in card['config']['network'].items()
-  }
-  return TrainedWeights(NetworkConfig(**config), variables, card, digest)
+  config = settings.from_json(NetworkConfig, card['config']['network'])
+  return TrainedWeights(config, variables, card, digest)

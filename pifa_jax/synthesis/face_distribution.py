@@ -7,40 +7,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pifa_jax import settings
+from pifa_jax.settings import setting
 from pifa_jax.synthesis.draws import Draws
 from pifa_jax.types import Array, MorphableModel
+
+_PITCH_MAX, _ROLL_MAX = 35.0, 50.0
 
 
 @dataclasses.dataclass(frozen=True)
 class FaceDistribution:
-  """The distribution of poses and shapes.
+  """The distribution of poses and shapes; each field has its own help."""
 
-  Attributes:
-    yaw_max: degrees; yaw is uniform in +-yaw_max.
-    pitch_mean, pitch_stddev: degrees; pitch is cut at +-35.
-    roll_mean, roll_stddev: degrees; roll is cut at +-50.
-    identity_limit: coefficients are normal, cut at this many deviations.
-    num_units: expression units that are active at once, at most.
-    closed_eyes: probability of closed or nearly closed eyes.
-    open_mouth: probability of an open mouth.
-    pursed_mouth: probability of a pursed mouth.
-    smile: probability of a smile.
-  """
-
-  yaw_max: float = 90.0
-  pitch_mean: float = 6.0
-  pitch_stddev: float = 14.0
-  roll_mean: float = 2.0
-  roll_stddev: float = 17.0
-  identity_limit: float = 2.5
-  num_units: int = 4
-  closed_eyes: float = 0.12
-  open_mouth: float = 0.25
-  pursed_mouth: float = 0.08
-  smile: float = 0.2
+  yaw_max: float = setting(90.0, 'Degrees; yaw is uniform in +-this.', low=0, high=90)
+  pitch_mean: float = setting(
+    6.0, 'Degrees; pitch is cut at +-35.', low=-_PITCH_MAX, high=_PITCH_MAX
+  )
+  pitch_stddev: float = setting(14.0, 'Degrees.', low=0, high=90)
+  roll_mean: float = setting(
+    2.0, 'Degrees; roll is cut at +-50.', low=-_ROLL_MAX, high=_ROLL_MAX
+  )
+  roll_stddev: float = setting(17.0, 'Degrees.', low=0, high=90)
+  identity_limit: float = setting(
+    2.5, 'Coefficients are normal, cut at this many deviations.', low=0, high=4
+  )
+  num_units: int = setting(
+    4, 'Expression units that are active at once, at most.', low=0, high=16
+  )
+  closed_eyes: float = setting(
+    0.12, 'Probability of closed or nearly closed eyes.', low=0, high=1
+  )
+  open_mouth: float = setting(0.25, 'Probability of an open mouth.', low=0, high=1)
+  pursed_mouth: float = setting(0.08, 'Probability of a pursed mouth.', low=0, high=1)
+  smile: float = setting(0.2, 'Probability of a smile.', low=0, high=1)
 
   def changed(self, values: Mapping[str, float]) -> 'FaceDistribution':
-    """The same people but for some fields, for ablations and other sets.
+    """The same distribution but for some fields, for ablations and other sets.
 
     Args:
       values: name of an attribute -> its value.
@@ -48,16 +50,17 @@ class FaceDistribution:
     Raises:
       ValueError: if a name is not an attribute, or a value is out of its range.
     """
+    known = settings.settings_of(FaceDistribution)
     for name, value in values.items():
-      if name not in _RANGES:
+      if name not in known:
         raise ValueError(
-          f'{name!r} is not a field of Population; there are {", ".join(_RANGES)}.'
+          f'{name!r} is not a field of FaceDistribution; there are {", ".join(known)}.'
         )
-      low, high = _RANGES[name]
-      if not low <= value <= high:
-        raise ValueError(f'{name} is {value:g}; it may be {low:g} to {high:g}.')
+      problem = known[name].problem(value)
+      if problem is not None:
+        raise ValueError(f'{name} is {value:g}; {problem}.')
       if name == 'num_units' and value != int(value):
-        raise ValueError(f'num_units is {value:g}; it is a whole number.')
+        raise ValueError(f'num_units is {value:g}; it must be a whole number.')
     return dataclasses.replace(
       self,
       **{
@@ -66,21 +69,6 @@ class FaceDistribution:
       },
     )
 
-
-_PITCH_MAX, _ROLL_MAX = 35.0, 50.0
-_RANGES = {
-  'yaw_max': (0, 90),
-  'pitch_mean': (-_PITCH_MAX, _PITCH_MAX),
-  'pitch_stddev': (0, 90),
-  'roll_mean': (-_ROLL_MAX, _ROLL_MAX),
-  'roll_stddev': (0, 90),
-  'identity_limit': (0, 4),
-  'num_units': (0, 16),
-  'closed_eyes': (0, 1),
-  'open_mouth': (0, 1),
-  'pursed_mouth': (0, 1),
-  'smile': (0, 1),
-}
 
 # Actions of the built-in units that go together, by name.
 _GROUPS = {

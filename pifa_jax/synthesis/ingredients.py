@@ -3,78 +3,64 @@
 import dataclasses
 from typing import Sequence
 
+from pifa_jax.settings import setting
+
 
 @dataclasses.dataclass(frozen=True)
 class Ingredients:
-  """Strengths and probabilities; 0 leaves an ingredient out.
+  """Strengths and probabilities; 0 leaves an ingredient out."""
 
-  Attributes:
-    supersample: sides of a pixel's grid of samples (1 = no anti-aliasing).
-    skin_tone: width of the range of tones, 1 = the human range in ITA degrees.
-    skin_detail: strength of freckles, blotches, redness, bags and folds.
-    make_up: probability of lipstick, eye shadow and liner, each.
-    gaze: deviation of the direction of the eyes, degrees.
-    beard: probability of stubble, beard or moustache.
-    hair: probability of hair that stands off the head.
-    long_hair: share of it that falls beside the face.
-    headwear: probability of a hat, cap, hood or scarf.
-    glasses: probability of glasses.
-    dark_glasses: share of them that one cannot look through.
-    clothes: probability of shoulders; else the neck ends.
-    occluder: probability of a hand, microphone or other object before the face.
-    environment: strength of coloured, uneven surrounding light.
-    key_light: strength of lamps and sun.
-    shadow: strength of self-shadow and ambient occlusion.
-    specular: strength of highlights.
-    background: 1 = all kinds, 0 = plain grey.
-    photos: share of backgrounds that are parts of photos, where some are
-      given.
-    perspective: share of samples with true perspective.
-    exposure: deviation of the exposure, in factors of e.
-    white_balance: deviation of the channels' gains, in factors of e.
-    contrast: deviation of the tone curve's gamma, in factors of e.
-    defocus: greatest deviation of the blur, pixels of the cached crop.
-    motion: probability of motion blur.
-    vignette: greatest loss of light in the corners.
-    noise: scale of the sensor's noise; 1 = up to a poor night image.
-    resample: probability that the image was once smaller.
-    jpeg: probability of JPEG compression.
-    grey: probability of a image without colour.
-  """
-
-  supersample: int = 2
-  skin_tone: float = 1.0
-  skin_detail: float = 1.0
-  make_up: float = 0.2
-  gaze: float = 9.0
-  beard: float = 0.35
-  hair: float = 0.85
-  long_hair: float = 0.45
-  headwear: float = 0.15
-  glasses: float = 0.2
-  dark_glasses: float = 0.2
-  clothes: float = 0.95
-  occluder: float = 0.25
-  environment: float = 1.0
-  key_light: float = 1.0
-  shadow: float = 1.0
-  specular: float = 1.0
-  background: float = 1.0
-  photos: float = 0.5
-  perspective: float = 0.5
-  exposure: float = 0.35
-  white_balance: float = 0.08
-  contrast: float = 0.15
-  defocus: float = 2.0
-  motion: float = 0.15
-  vignette: float = 0.3
-  noise: float = 1.0
-  resample: float = 0.35
-  jpeg: float = 0.6
-  grey: float = 0.08
+  supersample: int = setting(
+    2, "Sides of a pixel's grid of samples (1 = no anti-aliasing)."
+  )
+  skin_tone: float = setting(
+    1.0, 'Width of the range of tones, 1 = the human range in ITA degrees.'
+  )
+  skin_detail: float = setting(
+    1.0, 'Strength of freckles, blotches, redness, bags and folds.'
+  )
+  make_up: float = setting(0.2, 'Probability of lipstick, eye shadow and liner, each.')
+  gaze: float = setting(9.0, 'Deviation of the direction of the eyes, degrees.')
+  beard: float = setting(0.35, 'Probability of stubble, beard or moustache.')
+  hair: float = setting(0.85, 'Probability of hair that stands off the head.')
+  long_hair: float = setting(0.45, 'Share of hair that falls beside the face.')
+  headwear: float = setting(0.15, 'Probability of a hat, cap, hood or scarf.')
+  glasses: float = setting(0.2, 'Probability of glasses.')
+  dark_glasses: float = setting(0.2, 'Share of glasses that one cannot look through.')
+  clothes: float = setting(0.95, 'Probability of shoulders; else the neck ends.')
+  occluder: float = setting(
+    0.25, 'Probability of a hand, microphone or other object before the face.'
+  )
+  environment: float = setting(1.0, 'Strength of coloured, uneven surrounding light.')
+  key_light: float = setting(1.0, 'Strength of lamps and sun.')
+  shadow: float = setting(1.0, 'Strength of self-shadow and ambient occlusion.')
+  specular: float = setting(1.0, 'Strength of highlights.')
+  background: float = setting(1.0, '1 = all kinds, 0 = plain grey.')
+  photos: float = setting(
+    0.5, 'Share of backgrounds that are parts of photos, where some are given.'
+  )
+  perspective: float = setting(0.5, 'Share of samples with true perspective.')
+  exposure: float = setting(0.35, 'Deviation of the exposure, in factors of e.')
+  white_balance: float = setting(
+    0.08, "Deviation of the channels' gains, in factors of e."
+  )
+  contrast: float = setting(
+    0.15, "Deviation of the tone curve's gamma, in factors of e."
+  )
+  defocus: float = setting(
+    2.0, 'Greatest deviation of the blur, pixels of the cached crop.'
+  )
+  motion: float = setting(0.15, 'Probability of motion blur.')
+  vignette: float = setting(0.3, 'Greatest loss of light in the corners.')
+  noise: float = setting(
+    1.0, "Scale of the sensor's noise; 1 = up to a poor night image."
+  )
+  resample: float = setting(0.35, 'Probability that the image was once smaller.')
+  jpeg: float = setting(0.6, 'Probability of JPEG compression.')
+  grey: float = setting(0.08, 'Probability of an image without colour.')
 
   def ablate(self, ingredients: Sequence[str]) -> 'Ingredients':
-    """The same look with some ingredients left out, for ablations.
+    """The same faces with some ingredients left out, for ablations.
 
     Args:
       ingredients: names of attributes. Each becomes 0; `supersample` becomes 1.

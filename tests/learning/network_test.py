@@ -111,7 +111,7 @@ class VariantTest(parameterized.TestCase):
       ({'mask': 'x'}, 'use one of nose, five, none'),
       ({'crop_size': 25}, 'not a multiple of stem_pool=2'),
       ({'precision': 'half'}, 'use one of float32, bfloat16'),
-      ({'vertex_spacing': -1.0}, 'use 0 for all vertices'),
+      ({'vertex_spacing': -1.0}, 'it may be 0 or more'),
       ({'kernels': (3,)}, '4 channels but 1 kernel'),
     ):
       with self.assertRaisesRegex(ValueError, text):

@@ -11,7 +11,7 @@ from pifa_jax.learning import optimizer
 _STEPS = 200
 _CONFIG = optimizer.OptimizerConfig(
   learning_rate=0.02,
-  drops=((0.4, 0.005), (0.75, 0.001)),
+  learning_rate_drops=((0.4, 0.005), (0.75, 0.001)),
   momentum=0.99,
   weight_decay=0.005,
 )

@@ -1,0 +1,256 @@
+"""Opens the sets of synthetic faces that the flags name."""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any, Callable, Sequence
+
+import numpy as np
+
+from pifa_jax.datasets import crop_cache, photo_backgrounds, synthetic
+from pifa_jax.face_models import face_model_hash, load_expression_units, load_face_model
+from pifa_jax.geometry import fitting, projection
+from pifa_jax.settings import part, same_setting, setting
+from pifa_jax.synthesis.ingredients import Ingredients
+from pifa_jax.types import MorphableModel
+
+Log = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticFaces:
+  """What synthetic training faces show; each field has its own help."""
+
+  renderer: str = same_setting(synthetic.SyntheticConfig, 'renderer')
+  ablate: tuple[str, ...] = setting(
+    (),
+    'Fields of `Ingredients` that synthetic training faces are rendered without, to '
+    'see what each is worth, such as hair,background; test faces keep them all.',
+  )
+  face_distribution: tuple[str, ...] = setting(
+    (),
+    'Fields of `FaceDistribution` with values other than the usual ones, for synthetic '
+    'training faces, such as yaw_max:45,smile:0; test faces keep the usual ones.',
+  )
+  backgrounds: str | None = setting(
+    None,
+    'Folder of photos without people: parts of them are behind half of the synthetic '
+    'training faces of --renderer=full.',
+  )
+  render_face_model: str | None = setting(
+    None,
+    'Face model that synthetic faces show, as --face_model takes it; default: that of '
+    '--face_model. With another one, P of --face_model is fitted to their landmarks.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticSettings:
+  """The sets of synthetic faces; each field has its own help."""
+
+  faces: SyntheticFaces = part()
+  num_train: int = setting(8000, 'Synthetic training faces.', low=2)
+  num_test: int = setting(512, 'Synthetic test faces.', low=1)
+  data_seed: int = setting(0, 'Seed of the synthetic faces.', low=0)
+
+  def seed(self, split: str) -> int:
+    """The seed of a split: test faces are not further along the training faces."""
+    return 2 * self.data_seed + (split == 'test')
+
+
+def generator_config(
+  faces: SyntheticFaces, split: str = 'train', **changes: Any
+) -> synthetic.SyntheticConfig:
+  """How the faces of a split are rendered.
+
+  Args:
+    faces: what training faces show.
+    split: train, or test: faces of the usual poses and shapes with all ingredients.
+    **changes: other fields of `SyntheticConfig`.
+
+  Returns:
+    The configuration of the generator.
+
+  Raises:
+    ValueError: if --ablate or --face_distribution name what does not exist.
+  """
+  train = split == 'train'
+  ablate = faces.ablate if train else ()
+  distribution = faces.face_distribution if train else ()
+  if faces.renderer == 'plain':
+    if ablate:
+      raise ValueError(
+        f'--ablate={",".join(ablate)} leaves out ingredients of --renderer=full; the '
+        'plain renderer has none.'
+      )
+    config = synthetic.plain_config(**changes)
+  else:
+    try:
+      ingredients = Ingredients().ablate(ablate)
+    except ValueError as error:
+      raise ValueError(f'--ablate={",".join(ablate)}: {error}') from None
+    config = synthetic.SyntheticConfig(
+      renderer='full', ingredients=ingredients, **changes
+    )
+  try:
+    changed = config.face_distribution.changed(_fields(distribution))
+  except ValueError as error:
+    raise ValueError(f'--face_distribution={",".join(distribution)}: {error}') from None
+  return dataclasses.replace(config, face_distribution=changed)
+
+
+def _fields(pairs: Sequence[str]) -> dict[str, float]:
+  """name:number pairs -> a dict."""
+  found = {}
+  for pair in pairs:
+    name, _, value = pair.partition(':')
+    try:
+      found[name.strip()] = float(value)
+    except ValueError:
+      raise ValueError(
+        f'{pair!r} is not a field and its value, such as yaw_max:45.'
+      ) from None
+  return found
+
+
+def set_name(faces: SyntheticFaces) -> str:
+  """Names a test set: results of different sets go into different folders."""
+  name = ['synthetic']
+  if faces.renderer != 'full':
+    name.append(faces.renderer)
+  if faces.render_face_model:
+    name.append(os.path.basename(faces.render_face_model).removesuffix('.npz'))
+  return '_'.join(name)
+
+
+def open_split(
+  model: MorphableModel,
+  face_model: str,
+  settings: SyntheticSettings,
+  split: str,
+  cache_dir: str,
+  log: Log,
+  *,
+  margin: float = crop_cache.MARGIN,
+) -> crop_cache.CropCache:
+  """Opens a set of synthetic faces, rendering it first if need be.
+
+  Args:
+    model: the face model of P.
+    face_model: its name or path.
+    settings: the sets.
+    split: train or test.
+    cache_dir: folder of the cached crops.
+    log: prints a sentence for the user.
+    margin: side of the crops over side of the boxes.
+
+  Returns:
+    The set.
+
+  Raises:
+    FileNotFoundError, ValueError: with one sentence for the user.
+  """
+  faces = settings.faces
+  # More margin at the same size of a face.
+  size = round(crop_cache.IMAGE_SIZE * margin / crop_cache.MARGIN)
+  config = generator_config(faces, split, image_size=size, margin=margin)
+  count = settings.num_train if split == 'train' else settings.num_test
+  shown = faces.render_face_model or face_model
+  others = shown != face_model
+  rendered = load_face_model(shown) if others else model
+  units = load_expression_units(shown)
+  files = background_files(faces, split)
+  key = {
+    'data': 'synthetic',
+    'config': dataclasses.asdict(config),
+    'seed': settings.seed(split),
+    'count': count,
+    'version': synthetic.VERSION,
+    'face_model': face_model_hash(rendered),
+    'expression_units': {name: value.tolist() for name, value in units.items()},
+  }
+  if others:
+    key['fitted'] = face_model_hash(model)
+  if files:
+    key['backgrounds'] = crop_cache.fingerprint(files)
+
+  def build():
+    photos = read_backgrounds(files, log)
+    log(f'Rendering {count} {split} faces ...')
+    arrays = synthetic.generate(
+      rendered,
+      config,
+      seed=settings.seed(split),
+      start=0,
+      count=count,
+      expression_units=units,
+      photos=photos,
+      progress=log,
+    )
+    arrays['residuals'] = np.zeros(count, np.float32)
+    if others:
+      _fit_params(model, arrays)
+    return {**arrays, 'names': [f'{split}/{i}' for i in range(count)]}, []
+
+  return crop_cache.open_or_build(cache_dir, key, build)
+
+
+def _fit_params(model, arrays):
+  """Replaces P of the rendered face model by that of another one."""
+  arrays['poses'] = projection.pose_degrees(arrays['params'])
+  # Hidden landmarks, too, are where the image has them.
+  everywhere = np.ones_like(arrays['visible'])
+  arrays['params'], arrays['residuals'] = fitting.fit_faces(
+    model, arrays['landmarks'], everywhere, scheme=synthetic.SCHEME
+  )
+
+
+def background_files(faces: SyntheticFaces, split: str = 'train') -> list[pathlib.Path]:
+  """The photos that --backgrounds names; none for test faces.
+
+  Args:
+    faces: what training faces show.
+    split: train or test.
+
+  Returns:
+    Their paths.
+
+  Raises:
+    FileNotFoundError: if the folder has none.
+    ValueError: if the renderer has no use for them.
+  """
+  if not faces.backgrounds or split != 'train':
+    return []
+  if faces.renderer == 'plain':
+    raise ValueError(
+      f'--backgrounds={faces.backgrounds} needs --renderer=full; the plain renderer '
+      'has simple backgrounds only.'
+    )
+  try:
+    return photo_backgrounds.list_backgrounds(faces.backgrounds)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(f'--backgrounds={faces.backgrounds}: {error}') from None
+
+
+def read_backgrounds(files: list[pathlib.Path], log: Log) -> np.ndarray | None:
+  """Squares cut from photos, see `photo_backgrounds`.
+
+  Args:
+    files: of `background_files`.
+    log: prints a sentence for the user.
+
+  Returns:
+    (N, P, P, 3) uint8; None for no files.
+
+  Raises:
+    ValueError: if none of the files can be used.
+  """
+  if not files:
+    return None
+  squares, rejects = photo_backgrounds.read_backgrounds(files)
+  log(
+    f'Squares for the backgrounds: {len(squares)}, of photos: '
+    f'{len(files) - len(rejects)} of {len(files)}'
+    + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10])
+  )
+  return squares
