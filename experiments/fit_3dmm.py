@@ -256,7 +256,7 @@ def _posed(model, fitted):
   return _Posed(
     vertices,
     projection.project(fitted.camera, vertices),
-    projection.frontability(fitted.camera, model.mean_normals) > 0,
+    projection.is_visible(projection.frontability(fitted.camera, model.mean_normals)),
   )
 
 
@@ -321,7 +321,7 @@ def _save(workdir, kinds, model, scheme, face, fitted, posed, row):
       },
     )
   if 'obj' in kinds or 'ply' in kinds:
-    vertices = formats.image_vertices(camera, posed.vertices)
+    vertices = projection.image_vertices(camera, posed.vertices)
     if 'obj' in kinds:
       formats.write_obj(write('.obj'), vertices, model.triangles)
     if 'ply' in kinds:

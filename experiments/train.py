@@ -22,6 +22,7 @@ from experiments.lib import config as config_lib
 from pifa_jax import face_models
 from pifa_jax.datasets import crop_cache, registry, sampler
 from pifa_jax.evaluation import protocols
+from pifa_jax.evaluation.metrics import block_means
 from pifa_jax.geometry import mirror, projection
 from pifa_jax.learning import checkpoints, losses, network, parallel, training
 from pifa_jax.learning import optimizer as optimizer_lib
@@ -334,7 +335,7 @@ def _train(run, workdir, config, data, test, devices):
         code = cli.EXIT_NON_FINITE
     if step % f.eval_every == 0 or last:
       variables = {'params': state.params, 'batch_stats': state.batch_stats}
-      scores = evaluator.errors(variables, data.crops, data.validation_ids)
+      scores, left_out = evaluator.errors(variables, data.crops, data.validation_ids)
       nme = float(100 * scores[-1])
       metrics.write(
         {
@@ -342,11 +343,12 @@ def _train(run, workdir, config, data, test, devices):
           'split': 'validation',
           'initial_nme': float(100 * scores[0]),
           'nme': [float(x) for x in 100 * scores[1:]],
+          **_without_labels(left_out),
         }
       )
       print(
         f'step {step}  validation NME %  start {100 * scores[0]:.2f}  blocks '
-        f'{_list(100 * scores[1:])}',
+        f'{_list(100 * scores[1:])}' + _left_out_words(left_out),
         flush=True,
       )
     if f.visualize_every and (step % f.visualize_every == 0 or last):
@@ -382,6 +384,7 @@ def _report(metrics, step, result, schedule, config, rate, skipped):
     'learning_rate': rate_now,
     'grad_norm': float(result['grad_norm']),
     'skipped': skipped,
+    **_without_labels(int(result['num_without_labels'])),
   }
   metrics.write(line, images_per_second=rate)
   left = (config.num_steps - step) * config.batch_size / rate / 60
@@ -428,13 +431,14 @@ def _finish(run, workdir, config, state, evaluator, test, metrics, step):
   out = evaluator.predict(variables, test.crops, np.arange(len(test.crops)))
   protocol = protocols.PROTOCOLS['box']
   errors = scoring.image_errors(protocol, out)
-  scores = errors.mean(axis=1)
+  scores, left_out = block_means(errors)
   metrics.write(
     {
       'step': step,
       'split': 'test',
       'initial_nme': float(100 * scores[0]),
       'nme': [float(x) for x in 100 * scores[1:]],
+      **_without_labels(left_out),
     }
   )
   scoring.save_faces(
@@ -445,7 +449,10 @@ def _finish(run, workdir, config, state, evaluator, test, metrics, step):
   statement = scoring.statement(
     config, test, protocol, step, labels=config.landmark_scheme
   )
-  print(scoring.table(list(100 * scores), protocol, statement), flush=True)
+  print(
+    scoring.table(list(100 * scores), protocol, statement) + _left_out_words(left_out),
+    flush=True,
+  )
   run.note(test_nme=[float(x) for x in 100 * scores], statement=statement)
 
 
@@ -465,6 +472,15 @@ def _check_same_run(config, saved):
     + '; '.join(differ)
     + '); use another --workdir, or --fresh to start over.'
   )
+
+
+def _without_labels(count):
+  """For a line of metrics.jsonl: faces that its NME leaves out, if there are any."""
+  return {'num_without_labels': count} if count else {}
+
+
+def _left_out_words(count):
+  return f'  ({count} faces without a visible landmark left out)' if count else ''
 
 
 def _list(values):

@@ -76,7 +76,11 @@ class Protocol:
     return self.normalizer == 'pixels'
 
   def statement(self) -> str:
-    """Counted landmarks, normaliser and averages, as a result line states them."""
+    """What the protocol counts, as a result line states it.
+
+    Returns:
+      The counted landmarks, the normaliser and the averages, in one line.
+    """
     number = {'scheme': '', 'ibug68': '68 ', 'aflw21': '21 ', 'afw6': 'up to 6 '}
     return (
       f'{number[self.points]}landmarks, '
@@ -275,7 +279,7 @@ def summarize(
   Args:
     protocol: the definitions.
     errors: (n,) of the last block, of `image_errors`; NaN leaves an image out.
-    yaw: (n,) degrees, NaN where it is not known.
+    yaw: (n,) degrees, as of `metrics.yaw_bin_means`; NaN where it is not known.
 
   Returns:
     'headline', 'mean', 'yaw_bins' (None if no yaw is known), 'num_images',

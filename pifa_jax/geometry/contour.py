@@ -80,7 +80,9 @@ def march(
   """
   landmarks = jnp.asarray(landmarks)
   jaw = landmarks[JAW]
-  hidden = projection.frontability(face_params.camera, model.mean_normals[jaw]) <= 0
+  hidden = ~projection.is_visible(
+    projection.frontability(face_params.camera, model.mean_normals[jaw])
+  )
   flat = jnp.asarray(candidates).reshape(-1)
   part = model.replace(
     mean_shape=model.mean_shape[flat],

@@ -124,6 +124,8 @@ _kept.defvjp(_kept_fwd, _kept_bwd, symbolic_zeros=True)
 def _nearest(model, camera, view, image_size):
   """The winners, from the (3, Q) coordinates along `projection.axes`."""
   camera, (u, v, depth) = jax.lax.stop_gradient((camera, view))
+  # The rule of `projection.is_visible`, g > 0, without g itself: of all vertices only
+  # the sign of the product in Eq. (8) is needed, and the comparison fuses with it.
   facing = (
     morphable_model.along(
       projection.viewing_direction(camera)[None], model.mean_normals

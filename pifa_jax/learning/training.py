@@ -176,20 +176,21 @@ def place_hidden(batch: Batch, landmark_model: MorphableModel) -> Batch:
   )
 
 
-def block_errors(predicted: Array, batch: Batch) -> jax.Array:
-  """NME of every face after every block, P^0 first (Table 3).
+def summed_errors(predicted: Array, batch: Batch) -> jax.Array:
+  """Sum of the NMEs of a batch after every block, P^0 first.
 
   Args:
-    predicted: (1 + N_v, B, N, 2) of `block_landmarks`.
-    batch: the targets.
+    predicted: (1 + N_v, B, N, 2) of `block_landmarks`, crop pixels.
+    batch: the targets; padding and faces without a visible landmark add nothing.
 
   Returns:
-    (1 + N_v, B); a fraction, not percent.
+    (1 + N_v,); of fractions, not percent.
   """
-  one_block = jax.vmap(metrics.normalized_mean_error)
-  return jax.vmap(one_block, in_axes=(0, None, None, None))(
+  one_block = jax.vmap(metrics.summable_error)
+  errors = jax.vmap(one_block, in_axes=(0, None, None, None))(
     predicted, batch.landmarks, batch.visible, batch.box_size
   )
+  return jnp.sum(errors * batch.weight, axis=1)
 
 
 def train_step(
@@ -224,8 +225,10 @@ def train_step(
     mirror_map: needed with augment.flip.
 
   Returns:
-    The state after, and means over the whole batch: 'loss' (), 'block_loss'
-    (N_v,), 'nme' (1 + N_v,), 'grad_norm' (), 'finite' ().
+    The state after, and numbers of the whole batch. Means over its faces: 'loss' (),
+    'block_loss' (N_v,), 'nme' (1 + N_v,), a fraction, over the faces that have a
+    visible landmark; NaN if none has. 'num_without_labels' (), the faces that 'nme'
+    leaves out. 'grad_norm' (), 'finite' ().
   """
   axis_name = network.axis_name
   keys = sample_keys(seed, state.step, samples)
@@ -242,7 +245,11 @@ def train_step(
   if loss.hidden_weight:
     batch = place_hidden(batch, landmark_model)
 
-  total = parallel.sum_over_devices(jnp.sum(batch.weight), axis_name)
+  # An error can be measured of the faces with a visible landmark alone.
+  labelled = jnp.any(batch.visible, axis=1)
+  total, num_labelled = parallel.sum_over_devices(
+    (jnp.sum(batch.weight), jnp.sum(batch.weight * labelled)), axis_name
+  )
 
   def objective(params):
     outputs, updated = network.apply(
@@ -262,7 +269,8 @@ def train_step(
       if loss.block_weights is None
       else jnp.asarray(loss.block_weights, jnp.float32)
     )
-    nme = jnp.sum(block_errors(predicted, batch) * batch.weight, axis=1) / total
+    # The second factor is 1 but where faces lack labels.
+    nme = summed_errors(predicted, batch) / total * (total / num_labelled)
     return jnp.sum(weights * per_block), (updated['batch_stats'], per_block, nme)
 
   (value, (batch_stats, per_block, nme)), grads = jax.value_and_grad(
@@ -295,6 +303,7 @@ def train_step(
     'loss': value,
     'block_loss': per_block,
     'nme': nme,
+    'num_without_labels': total - num_labelled,
     'grad_norm': grad_norm,
     'finite': finite,
   }

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pifa_jax.face_models import load_face_model
-from pifa_jax.geometry import boxes, fitting, projection
+from pifa_jax.geometry import fitting, projection
 from pifa_jax.types import FaceParams
 from tests.toy_model import make_toy_model
 
@@ -241,13 +241,6 @@ class RidgeTest(absltest.TestCase):
     # The solver stops at a thousandth of the right-hand side.
     error = np.linalg.norm(got - primal) / np.linalg.norm(primal)
     self.assertLess(error, 0.01)
-
-  def test_square_root_of_area_is_the_unit(self):
-    points = np.asarray(landmarks_of(make_faces(1)))[0]
-    box = np.asarray(boxes.points_box(points, np.ones(68, bool)))
-    self.assertAlmostEqual(
-      float(np.sqrt(box[2] * box[3])), float(sizes(points[None])[0]), places=2
-    )
 
 
 if __name__ == '__main__':
