@@ -19,12 +19,12 @@ JAW = np.array([*range(8), *range(9, 17)])
 def contour_candidates(model: MorphableModel, *, count: int = 24) -> np.ndarray:
   """The vertices along which every jaw landmark may slide.
 
-  For a landmark: of the drawn vertices on its side of the face, from its own
-  direction about the vertical axis to the middle of the face, the one nearest to
-  its height in each of `count` sectors.
+  The sector between a landmark's own direction about the vertical axis and the middle
+  of the face is cut into `count` parts. In each of them the landmark may slide to the
+  rendered vertex that is nearest to its height.
 
   Args:
-    model: with the scheme 'ibug68'.
+    model: a 3DMM in millimetres with the scheme 'ibug68'.
     count: C sectors.
 
   Returns:

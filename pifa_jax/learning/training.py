@@ -6,7 +6,6 @@ The step is written once with `axis_name`, for one device and for several.
 import dataclasses
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -139,10 +138,10 @@ def predict_landmarks(landmark_model: MorphableModel, vectors: Array) -> jax.Arr
 def block_landmarks(
   outputs: dict[str, Array], landmark_model: MorphableModel
 ) -> jax.Array:
-  """Landmarks before the first and after every block: one product for them all.
+  """Landmarks before the first and after every block, in one product.
 
-  What losses and errors are made of, so that neither projects a vertex again,
-  and no vertex that is not a landmark.
+  Losses and errors both use them. So every landmark is projected once, and no other
+  vertex is.
 
   Args:
     outputs: of `PifaNetwork`.
@@ -157,14 +156,14 @@ def block_landmarks(
 
 
 def place_hidden(batch: Batch, landmark_model: MorphableModel) -> Batch:
-  """Hidden landmarks where the target P puts them: no label says where they are.
+  """Puts hidden landmarks, which have no label, where the target P has them.
 
   Args:
     batch: the targets.
     landmark_model: of their scheme.
 
   Returns:
-    The batch with finite landmarks; what is visible stays.
+    The batch with finite landmarks; visible ones stay as labelled.
   """
   return dataclasses.replace(
     batch,
@@ -207,20 +206,20 @@ def train_step(
   seed: int,
   mirror_map: mirror.MirrorMap | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """One step of SGD.
+  """One step of SGD on the weighted sum of the blocks' losses (Secs. 3.2, 4).
 
   A step whose loss or gradient is not finite changes nothing but the counters.
 
   Args:
     state: before the step; its buffers may be donated.
-    rows: this device's share of the batch.
-    samples: (B,) the ids of these samples, for their random keys.
+    rows: this device's share of the batch, B crops.
+    samples: (B,) int32 ids of these samples, for their random keys.
     geometry: of `network_geometry`.
     landmark_model: of the training scheme.
     network: with axis_name=AXIS under `parallel`, None under plain jit.
     optimizer: of `make_optimizer`.
     loss: which loss where.
-    augment: what happens to the samples.
+    augment: how the samples are jittered and changed.
     seed: of the run.
     mirror_map: needed with augment.flip.
 
@@ -342,7 +341,7 @@ def evaluate_rows(
   keys: Array | None = None,
   augment: AugmentConfig | None = None,
 ) -> dict[str, jax.Array]:
-  """What evaluation needs of a batch: predictions and labels, block by block.
+  """Predictions of every block beside the labels, for evaluation.
 
   Args:
     variables: {'params', 'batch_stats'}.
@@ -351,7 +350,7 @@ def evaluate_rows(
     landmark_model: of the evaluation scheme.
     network: with axis_name=None.
     keys: (B,) keys, to jitter the boxes as in training; None = boxes as given.
-    augment: with keys: only its box jitter should be on.
+    augment: needed with keys; only its box jitter should be on.
 
   Returns:
     'landmarks' (1 + N_v, B, N, 2) crop pixels: of P^0 and after every block;
@@ -359,8 +358,15 @@ def evaluate_rows(
     'target' and 'target_visible' of the labels; 'box_size' (B,) sqrt(w h) of the
     provided box and 'scale' (B,) of a cached pixel, crop pixels; 'visualization', a
     tuple of (B, h, w).
+
+  Raises:
+    ValueError: if the network has an axis name.
   """
-  chex.assert_equal(network.axis_name, None)
+  if network.axis_name is not None:
+    raise ValueError(
+      f'evaluate_rows(): the network has axis_name={network.axis_name!r}, which is bound '
+      'on several devices alone; pass network.clone(axis_name=None).'
+    )
   batch = make_batch(
     rows,
     network.config.crop_size,

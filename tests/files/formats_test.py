@@ -27,6 +27,7 @@ class RoundTripTest(FormatsTestCase):
     path = self.root / 'a.pts'
     formats.write_pts(path, self.points)
     first = path.read_text().splitlines()[3].split()
+    # Three decimals are written, and float32 is read.
     np.testing.assert_allclose([float(x) for x in first], self.points[0] + 1, atol=6e-4)
     found = formats.read_landmarks(path)
     np.testing.assert_allclose(found.points[0], self.points, atol=6e-4)
@@ -44,6 +45,7 @@ class RoundTripTest(FormatsTestCase):
     found = formats.read_landmarks(path)
     labelled = np.arange(68) != 3
     np.testing.assert_array_equal(found.visible[0], self.visible & labelled)
+    # Three decimals are written, and float32 is read.
     np.testing.assert_allclose(
       found.points[0][labelled], self.points[labelled], atol=6e-4
     )

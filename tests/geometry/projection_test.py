@@ -61,6 +61,7 @@ class FrameTest(parameterized.TestCase):
     rng = np.random.default_rng(3)
     camera, points = rng.normal(size=(2, 4)), rng.normal(size=(7, 3))
     found = points @ np.asarray(projection.axes(jnp.asarray(camera))).T
+    # float32 against float64, of numbers up to 10.
     np.testing.assert_allclose(
       found[:, :2] + camera[:, 3], projection.project(camera, points), atol=1e-5
     )
@@ -151,6 +152,7 @@ class PoseTest(parameterized.TestCase):
       camera = rng.normal(size=(2, 4)).astype(np.float32)
       u, s, vt = np.linalg.svd(camera[:, :3], full_matrices=False)
       rows, scale = projection.nearest_scaled_rotation(jnp.asarray(camera))
+      # float32; the closed form divides by the smaller singular value.
       np.testing.assert_allclose(rows, u @ vt, atol=2e-5)
       np.testing.assert_allclose(scale, s.mean(), rtol=1e-5)
 
@@ -173,6 +175,7 @@ class LandmarksTest(absltest.TestCase):
     )
     whole = projection.project(face.camera, morphable_model.shape(_MODEL, face))
     for scheme, b in _MODEL.landmark_schemes.items():
+      # float32 of points some tens of pixels away, in sums of another order.
       np.testing.assert_allclose(
         projection.landmarks(_MODEL, face, scheme), whole[b], atol=1e-4
       )

@@ -68,9 +68,10 @@ class RasterizeTest(absltest.TestCase):
       both = np.isfinite(expected) & np.isfinite(np.asarray(z))
       # A pixel centre on the silhouette's edge may fall either way.
       self.assertLess(np.mean(np.isfinite(expected) != np.isfinite(z)), 2e-3)
+      # float32 of depths up to 30 pixels, interpolated in slivers.
       np.testing.assert_allclose(np.asarray(z)[both], expected[both], atol=1e-3)
       np.testing.assert_array_equal(np.asarray(ids) >= 0, np.isfinite(z))
-      np.testing.assert_allclose(np.asarray(weights).sum(-1)[both], 1, atol=1e-4)
+      np.testing.assert_allclose(np.asarray(weights).sum(-1)[both], 1, atol=1e-6)
 
   def test_no_holes(self):
     for yaw in (-90.0, 10.0, 50.0):
@@ -127,6 +128,7 @@ class RasterizeTest(absltest.TestCase):
     found = rendering.interpolate(ids, weights, _MODEL.triangles, positions)
     v, u = np.mgrid[:_SIZE, :_SIZE]
     there = np.asarray(ids) >= 0
+    # float32; a sliver divides by its small area.
     np.testing.assert_allclose(
       np.asarray(found)[there], np.stack([u, v], -1)[there], atol=2e-3
     )
@@ -155,7 +157,7 @@ class ShadeTest(absltest.TestCase):
       light_color=jnp.ones(3),
       specular=0.0,
     )
-    np.testing.assert_allclose(lit[:, 0], [0.5 * 1.2, 0.2, 0.2], rtol=1e-5)
+    np.testing.assert_allclose(lit[:, 0], [0.5 * 1.2, 0.2, 0.2], rtol=1e-6)
 
 
 if __name__ == '__main__':
