@@ -39,9 +39,9 @@ class AugmentImageTest(parameterized.TestCase):
     gains = np.einsum('nhwc,hwc->nc', changed - _MEAN, _IMAGE - _MEAN) / np.sum(
       (_IMAGE - _MEAN) ** 2, axis=(0, 1)
     )
-    # float32 of numbers below 1.
+    # float32 of numbers below 1, about a mean of 1,600 of them.
     np.testing.assert_allclose(
-      changed, _MEAN + gains[:, None, None] * (_IMAGE - _MEAN), atol=1e-6
+      changed, _MEAN + gains[:, None, None] * (_IMAGE - _MEAN), atol=3e-6
     )
     return gains
 
@@ -72,7 +72,7 @@ class AugmentImageTest(parameterized.TestCase):
       self.assertTrue(hidden.any())
       np.testing.assert_array_equal(hidden, rows[:, None] & columns[None])
       self.assertEqual(np.ptp(changed[hidden]), 0.0)
-      self.assertBetween(changed[hidden][0], -1.0, 1.0)
+      self.assertBetween(changed[hidden].max(), -1.0, 1.0)
       # Half sides of at most 0.2 * 40 = 8.
       for side in (rows, columns):
         self.assertBetween(side.sum(), 2, 16)

@@ -310,7 +310,9 @@ class StepTest(parameterized.TestCase):
     )
     np.testing.assert_allclose(c['nme'], b['nme'], rtol=1e-6)
     self.assertEqual(int(c['num_without_labels']), 0)
-    _, d = step(state, dataclasses.replace(rows, visible=0 * without), ids, *rest)
+    _, d = step(
+      state, dataclasses.replace(rows, visible=np.zeros_like(without)), ids, *rest
+    )
     self.assertTrue(np.isnan(d['nme']).all())
     self.assertEqual((int(d['num_without_labels']), bool(d['finite'])), (8, True))
 
