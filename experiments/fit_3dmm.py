@@ -287,7 +287,7 @@ def _posed(model, fitted):
   return _Posed(
     vertices,
     projection.project(fitted.camera, vertices),
-    projection.frontability(fitted.camera, model.mean_normals) > 0,
+    projection.is_visible(projection.frontability(fitted.camera, model.mean_normals)),
   )
 
 
@@ -342,7 +342,7 @@ def _save(workdir, kinds, model, scheme, face, fitted, posed, row):
     height = 0 if photo is None else photo.shape[0]
     _save_mat(path('.mat'), fitted, posed.positions[ids], height)
   if 'obj' in kinds or 'ply' in kinds:
-    vertices = formats.image_vertices(np.asarray(fitted.camera), posed.vertices)
+    vertices = projection.image_vertices(np.asarray(fitted.camera), posed.vertices)
     if 'obj' in kinds:
       formats.write_obj(path('.obj'), vertices, model.triangles)
     if 'ply' in kinds:

@@ -27,6 +27,7 @@ from experiments.lib import config as config_lib
 from pifa_jax import face_models
 from pifa_jax.datasets import crop_cache, registry, sampler
 from pifa_jax.evaluation import protocols
+from pifa_jax.evaluation.metrics import block_means
 from pifa_jax.geometry import mirror, projection
 from pifa_jax.learning import checkpoints, losses, network, parallel, training
 from pifa_jax.learning import optimizer as optimizer_lib
@@ -283,6 +284,7 @@ class _Trainer:
       'learning_rate': learning_rate,
       'grad_norm': float(result['grad_norm']),
       'skipped': skipped,
+      **_without_labels(int(result['num_without_labels'])),
     }
     self._metrics.write(line, images_per_second=rate)
     left = (config.num_steps - step) * config.batch_size / rate / 60
@@ -314,24 +316,26 @@ class _Trainer:
 
   def _validate(self):
     """Scores the held-out faces."""
-    scores = 100 * self._evaluator.errors(
+    means, left_out = self._evaluator.errors(
       self._variables(), self._data.crops, self._data.validation_ids
     )
+    scores = 100 * means
     self._nme = float(scores[-1])
-    self._write_scores('validation', scores)
+    self._write_scores('validation', scores, left_out)
     print(
       f'step {self._step}  validation NME %  start {scores[0]:.2f}  blocks '
-      f'{_list(scores[1:])}',
+      f'{_list(scores[1:])}' + _left_out_words(left_out),
       flush=True,
     )
 
-  def _write_scores(self, split, scores):
+  def _write_scores(self, split, scores, left_out):
     self._metrics.write(
       {
         'step': self._step,
         'split': split,
         'initial_nme': float(scores[0]),
         'nme': [float(x) for x in scores[1:]],
+        **_without_labels(left_out),
       }
     )
 
@@ -375,8 +379,9 @@ class _Trainer:
     out = self._evaluator.predict(self._variables(), crops, np.arange(len(crops)))
     protocol = protocols.PROTOCOLS['box']
     errors = scoring.image_errors(protocol, out)
-    scores = 100 * errors.mean(axis=1)
-    self._write_scores('test', scores)
+    means, left_out = block_means(errors)
+    scores = 100 * means
+    self._write_scores('test', scores, left_out)
     scoring.save_faces(
       os.path.join(self._workdir, 'faces.png'), out, 100 * errors[-1], count=24
     )
@@ -391,7 +396,8 @@ class _Trainer:
       self._step,
       labels=self._config.landmark_scheme,
     )
-    print(scoring.table(list(scores), protocol, statement), flush=True)
+    table = scoring.table(list(scores), protocol, statement)
+    print(table + _left_out_words(left_out), flush=True)
     self._run.note(test_nme=[float(x) for x in scores], statement=statement)
 
 
@@ -451,6 +457,15 @@ def _check_same_run(config, saved):
     + '; '.join(differ)
     + '); use another --workdir, or --fresh to start over.'
   )
+
+
+def _without_labels(count):
+  """For a line of metrics.jsonl: faces that its NME leaves out, if there are any."""
+  return {'num_without_labels': count} if count else {}
+
+
+def _left_out_words(count):
+  return f'  ({count} faces without a visible landmark left out)' if count else ''
 
 
 def _list(values):

@@ -14,7 +14,7 @@ from pifa_jax.learning import network
 from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
 
 _BATCH = 32  # faces a call at most; fewer are padded to a power of two
-# Nothing is gained by turning heads that are as upright as most in training.
+# Nothing is gained by rotating heads that are as upright as most in training.
 _UPRIGHT = np.deg2rad(15.0)
 
 
@@ -23,8 +23,9 @@ class AlignedFaces:
   """The faces of one photo, in the order of the boxes.
 
   Attributes:
-    boxes: (n, 4) the boxes that were looked into, outer edges, before they were turned.
-    angles: (n,) by which they were turned about their centres, radians, clockwise as
+    boxes: (n, 4) the boxes that the network saw, outer edges in pixels of the photo,
+      before they were rotated.
+    angles: (n,) by which they were rotated about their centres, radians, clockwise as
       one sees the photo.
     landmarks: scheme -> (n, N, 2) pixels of the photo (Eq. 3).
     frontability: scheme -> (n, N) g of Eq. (8): 1 faces the camera, 0 away from it.
@@ -47,7 +48,7 @@ class AlignedFaces:
 
 
 class Aligner:
-  """Fits faces in photos with one network; compiles a few sizes of batches."""
+  """Fits faces in photos with one network, which it compiles for a few batch sizes."""
 
   def __init__(
     self,
@@ -65,17 +66,16 @@ class Aligner:
       model: the 3DMM that the network was trained with.
       config: of the network.
       schemes: landmark schemes of the model to report.
-      mirror: look at the mirrored crop, too, and take the mean of both P: nearer, at
-        twice the work (BUILD_NOTES.md D-66).
-      zoom: side of the boxes of further passes over that of the landmarks' box: the
-        mean in training, `TrainedWeights.box_zoom` (BUILD_NOTES.md D-80).
-      upright: further passes look into boxes that are turned as the head is, where it
-        is turned by more than 15 degrees: heads in training are mostly upright
-        (BUILD_NOTES.md D-82).
+      mirror: fit the mirrored crop, too, and take the mean of both P: more accurate,
+        at twice the work (BUILD_NOTES.md D-66).
+      box_scale: side of the boxes of further passes over that of the landmarks' box.
+        In training it was `TrainedWeights.box_scale` on average (BUILD_NOTES.md D-80).
+      upright: further passes rotate the box with the head, if that is rotated by more
+        than 15 degrees: heads in training are mostly upright (BUILD_NOTES.md D-82).
 
     Raises:
       ValueError: if the model lacks a scheme, or is not symmetric and `mirror` is
-        wanted, or `zoom` is not above 0.
+        wanted, or `box_scale` is not above 0.
     """
     if not box_scale > 0:
       raise ValueError(
@@ -88,7 +88,8 @@ class Aligner:
         'Aligner: the face model has no symmetry, or bases without one; '
         'use mirror=False.'
       )
-    self._size, self._zoom, self._upright = config.crop_size, box_scale, upright
+    self._size, self._box_scale = config.crop_size, box_scale
+    self._upright = upright
     self._geometry = network.network_geometry(model, config)
     self._parts = {
       name: projection.landmark_model(model, name) for name in ('ibug68', *schemes)
@@ -126,7 +127,7 @@ class Aligner:
       boxes: (n, 4) x, y, width, height of the outer edges, 0-based pixels; they may
         reach beyond the photo, which is grey there.
       passes: 2 = fit again in a box about the 68 landmarks that the first pass found,
-        `zoom` times as large as theirs, and upright if that is wanted.
+        `box_scale` times as large as theirs, and rotated with the head if `upright`.
 
     Returns:
       The faces, in the order of the boxes; arrays of length 0 for no box.
@@ -158,7 +159,7 @@ class Aligner:
     for _ in range(passes - 1):
       if self._upright:
         angles = _roll_angles(found['params'].camera)
-      boxes = _boxes_of(found['landmarks']['ibug68'], angles, self._zoom)
+      boxes = _boxes_of(found['landmarks']['ibug68'], angles, self._box_scale)
       found = self._one_pass(variables, image, boxes, angles)
     return AlignedFaces(
       boxes=boxes,
@@ -176,7 +177,7 @@ class Aligner:
       [box_lib.square_box(b) for b in boxes.astype(np.float32)], np.float32
     ).reshape(-1, 4)
     parts = []
-    # One call even without a box: its results say the shapes.
+    # One call even without a box: its results have the right shapes.
     for start in range(0, max(len(squares), 1), _BATCH):
       some = squares[start : start + _BATCH]
       size = 1 << max(len(some) - 1, 0).bit_length()
@@ -201,7 +202,7 @@ class Aligner:
 
 
 def _describe(face, box, angle, crop_size, parts):
-  """What is reported of one face, from its P in pixels of the turned box's crop."""
+  """What is reported of one face, from its P in pixels of the rotated box's crop."""
   face = box_lib.rotate_params(
     box_lib.uncrop_params(face, box, crop_size), box[:2] + box[2:] / 2, angle
   )
@@ -229,7 +230,7 @@ def _roll_angles(cameras):
 
 
 def _boxes_of(points, angles, box_scale):
-  """(n, 4) boxes about (n, N, 2) points, to be turned; a pixel wide at least."""
+  """(n, 4) boxes about (n, N, 2) points, yet to be rotated; at least a pixel wide."""
   angle = jax.vmap(box_lib.rotate_points)
   middle = points.mean(axis=1)
   upright = angle(points, middle, -angles)

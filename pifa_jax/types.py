@@ -37,9 +37,9 @@ class MorphableModel:
     mean_normals: (Q, 3) N_0, unit length, OUTWARD.
     nose_tip: () int32 vertex id.
     landmark_schemes: name -> (N,) int32 vertex ids, the vector b of Eq. (3).
-    regions: name -> (K,) int32 vertex ids ('eye_left', 'lips', ...). 'rendered',
-      if present, names the vertices that the visualization layer draws; a
-      model without it draws all.
+    regions: name -> (K,) int32 vertex ids ('eye_left', 'lips', ...). The
+      visualization layer renders the vertices of 'rendered'; all vertices if the
+      model has no such region.
     symmetry: (Q,) int32 id of the mirror vertex, or None where unknown.
     tiles: mean shape and bases again, as `morphable_model.tile` lays them out, or None.
   """
@@ -75,7 +75,14 @@ class MorphableModel:
     return CAMERA_SIZE + self.num_identity + self.num_expression
 
   def replace(self, **changes: Any) -> 'MorphableModel':
-    """A copy with some fields changed; tiles of other bases are dropped."""
+    """A copy with some fields changed; tiles of other bases are dropped.
+
+    Args:
+      **changes: field = its new value.
+
+    Returns:
+      The copy.
+    """
     if {'identity_basis', 'expression_basis'} & set(changes):
       changes.setdefault('tiles', None)
     return dataclasses.replace(self, **changes)
@@ -98,7 +105,14 @@ class FaceParams:
   expression: Array
 
   def replace(self, **changes: Any) -> 'FaceParams':
-    """A copy with some fields changed."""
+    """A copy with some fields changed.
+
+    Args:
+      **changes: field = its new value.
+
+    Returns:
+      The copy.
+    """
     return dataclasses.replace(self, **changes)
 
 

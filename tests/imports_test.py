@@ -63,15 +63,15 @@ def _library():
     yield path, path.relative_to(_ROOT / 'pifa_jax').parts[0].removesuffix('.py')
 
 
-def _modules_imported():
+def _modules_imported(root=_ROOT):
   """Dotted name of every module of library and programs -> those that it imports."""
   files = [
     path
     for room in ('pifa_jax', 'experiments')
-    for path in (_ROOT / room).rglob('*.py')
+    for path in (root / room).rglob('*.py')
     if path.name != '__init__.py'
   ]
-  name = lambda path: '.'.join(path.relative_to(_ROOT).with_suffix('').parts)
+  name = lambda path: '.'.join(path.relative_to(root).with_suffix('').parts)
   names = {name(path) for path in files}
   return {
     name(path): {
@@ -103,8 +103,15 @@ class ArrowTest(absltest.TestCase):
     graphlib.TopologicalSorter(below).prepare()  # raises CycleError with the circle
 
   def test_a_circle_would_be_found(self):
+    with tempfile.TemporaryDirectory() as folder:
+      room = pathlib.Path(folder) / 'pifa_jax' / 'room'
+      room.mkdir(parents=True)
+      (room / 'a.py').write_text('from pifa_jax.room import b\n')
+      (room / 'b.py').write_text('def f():\n  from pifa_jax.room.c import g\n')
+      (room / 'c.py').write_text('import pifa_jax.room.a\n')
+      below = _modules_imported(pathlib.Path(folder))
     with self.assertRaises(graphlib.CycleError):
-      graphlib.TopologicalSorter({'a': ['b'], 'b': ['a']}).prepare()
+      graphlib.TopologicalSorter(below).prepare()
 
   def test_the_library_has_no_flags_no_figures_no_programs(self):
     for path, _ in _library():

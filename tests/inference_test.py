@@ -55,6 +55,7 @@ class AlignerTest(absltest.TestCase):
     np.testing.assert_allclose(
       (low + high) / 2, boxes[:, :2] + boxes[:, 2:] / 2, atol=1e-3
     )
+    # A product of two float32 differences of some tens of pixels.
     np.testing.assert_allclose(
       np.prod(high - low, axis=1), np.prod(boxes[:, 2:], axis=1), rtol=1e-4
     )
@@ -65,6 +66,7 @@ class AlignerTest(absltest.TestCase):
   def test_params_give_the_landmarks_and_their_visibility(self):
     found = self.aligner.align(self.variables, _photo(), [[10, 5, 30, 40]])
     one = jax.tree.map(lambda a: jnp.asarray(a[0]), found.params)
+    # float32 of some tens of pixels, in another program.
     np.testing.assert_allclose(
       found.landmarks['ibug68'][0],
       projection.landmarks(self.model, one, 'ibug68'),
@@ -92,6 +94,7 @@ class AlignerTest(absltest.TestCase):
     flipped = aligner.align(
       variables, photo[:, ::-1], [[79 - box[0] - box[2], *box[1:]]]
     )
+    # Convolutions of mirrored images sum in another order.
     self.assertAlmostEqual(here.pose['yaw'][0], -flipped.pose['yaw'][0], places=3)
     self.assertAlmostEqual(here.pose['pitch'][0], flipped.pose['pitch'][0], places=3)
     np.testing.assert_allclose(  # the bridge and the tip of the nose
@@ -145,6 +148,7 @@ class AlignerTest(absltest.TestCase):
     found = np.asarray(
       box_lib.points_box(jnp.asarray(first.landmarks['ibug68'][0]), jnp.ones(68, bool))
     )
+    # float32 of some tens of pixels, from here on.
     np.testing.assert_allclose(second.boxes[0], found, atol=1e-3)
     direct = self.aligner.align(self.variables, photo, second.boxes)
     np.testing.assert_allclose(
@@ -175,6 +179,7 @@ class AlignerTest(absltest.TestCase):
       axis = first.params.camera[i, :, 1]
       angle = np.arctan2(axis[0], -axis[1])
       self.assertGreater(abs(angle), np.deg2rad(15))
+      # float32, from here on, of boxes of some tens of pixels.
       self.assertAlmostEqual(second.angles[i], angle, places=5)
       # The box of the first landmarks in a photo that is turned back ...
       middle = jnp.mean(first.landmarks['ibug68'][i], axis=0)
@@ -194,6 +199,7 @@ class AlignerTest(absltest.TestCase):
       points = box_lib.uncrop_points(
         alone.landmarks['ibug68'][0], square, CONFIG.crop_size
       )
+      # The updates are 1,000 times those of fresh weights, and so is their rounding.
       np.testing.assert_allclose(
         second.landmarks['ibug68'][i],
         box_lib.rotate_points(points, square[:2] + square[2:] / 2, angle),

@@ -44,6 +44,10 @@ def _facts(result):
   """(what, value) of all that is not the row of blocks."""
   unit = '%' if result['unit'] == 'percent' else 'px'
   facts = [('mean over images', f'{result["mean"]:.2f} {unit}')]
+  if result.get('num_without_labels'):
+    facts.append(
+      ('faces without a landmark that counts, left out', result['num_without_labels'])
+    )
   if result['yaw_bins']:
     facts.append(
       (

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.lib import figures
 from pifa_jax.datasets import sampler
-from pifa_jax.evaluation import protocols
+from pifa_jax.evaluation import metrics, protocols
 from pifa_jax.learning import batching, training
 from pifa_jax.learning.batching import AugmentConfig
 
@@ -108,13 +108,22 @@ class Evaluator:
       for name in parts[0]
     }
 
-  def errors(self, variables, crops, ids: np.ndarray) -> np.ndarray:
-    """Mean NME after every block, P^0 first: (1 + N_v,), a fraction.
+  def errors(self, variables, crops, ids: np.ndarray) -> tuple[np.ndarray, int]:
+    """Mean NME after every block by protocol 'box'.
 
-    By protocol 'box': visible landmarks, over the provided box.
+    Visible landmarks, over the provided box.
+
+    Args:
+      variables: {'params', 'batch_stats'}.
+      crops: a crop cache.
+      ids: (n,) samples.
+
+    Returns:
+      (1 + N_v,) means, P^0 first, fractions; and how many of the samples have no
+      visible landmark and are left out.
     """
     out = self.predict(variables, crops, ids, only_errors=True)
-    return image_errors(protocols.PROTOCOLS['box'], out).mean(axis=1)
+    return metrics.block_means(image_errors(protocols.PROTOCOLS['box'], out))
 
 
 _OF_ERRORS = ('landmarks', 'target', 'target_visible', 'box_size', 'scale')
@@ -141,7 +150,7 @@ def image_errors(
     first: landmark to begin with.
 
   Returns:
-    (1 + N_v, n).
+    (1 + N_v, n) fractions or pixels, NaN for a face without a landmark that counts.
   """
   counted = out['target_visible']
   if hidden_is_placed and protocol.counted == 'all':

@@ -1,5 +1,6 @@
-"""Evaluation protocols: which landmarks count, by what errors are divided, how they
-are averaged. A number means little without these three, so every result states them.
+"""Evaluation protocols: which landmarks count, the normaliser of errors, the average.
+
+A number means little without these three, so every result states them.
 
 Errors are fractions of the normaliser, or pixels; programs print percent.
 """
@@ -51,13 +52,13 @@ class Protocol:
   """How predictions become numbers.
 
   Attributes:
-    title: for people.
+    title: a name to print.
     points: 'scheme' = the data set's own landmarks; 'ibug68', 'aflw21', 'afw6' =
       these, the last two taken from the predicted 68.
-    counted: 'visible' = landmarks that are labelled as visible; 'all'.
+    counted: 'visible' = landmarks that are labelled as visible; 'all' = every one.
     normalizer: a key of `NORMALIZERS`.
-    mean_of_bins: whether the headline is the mean of the yaw-bin means, not of the
-      images.
+    mean_of_bins: whether the headline is the mean of the yaw bins' means, not that of
+      the images.
     auc_limit: of the cumulative error distribution; a fraction, or pixels.
     paper: what the paper reports for this protocol, percent or pixels.
   """
@@ -76,7 +77,11 @@ class Protocol:
     return self.normalizer == 'pixels'
 
   def statement(self) -> str:
-    """Counted landmarks, normaliser and averages, as a result line states them."""
+    """What the protocol counts, as a result line states it.
+
+    Returns:
+      The counted landmarks, the normaliser and the averages, in one line.
+    """
     number = {'scheme': '', 'ibug68': '68 ', 'aflw21': '21 ', 'afw6': 'up to 6 '}
     return (
       f'{number[self.points]}landmarks, '
@@ -275,7 +280,7 @@ def summarize(
   Args:
     protocol: the definitions.
     errors: (n,) of the last block, of `image_errors`; NaN leaves an image out.
-    yaw: (n,) degrees, NaN where it is not known.
+    yaw: (n,) degrees, as of `metrics.yaw_bin_means`; NaN where it is not known.
 
   Returns:
     'headline', 'mean', 'yaw_bins' (None if no yaw is known), 'num_images',

@@ -66,7 +66,7 @@ def assemble(
   rendered: np.ndarray | None = None,
   parts: Mapping[str, np.ndarray] | None = None,
 ) -> MorphableModel:
-  """Puts a model together and checks that it is a face, upright and to scale.
+  """Builds a model and checks that it is a face, upright and in the stated unit.
 
   Args:
     source: names the file in messages.
@@ -78,7 +78,8 @@ def assemble(
     expression_stddev: (N_E,).
     triangles: (T, 3) 0-based; whichever way round, if they agree.
     landmarks: (68,) iBUG vertex ids, 0-based.
-    drawn: vertex ids of the region that the visualization layer draws; None = all.
+    rendered: (K,) ids of the vertices that the visualization layer renders; None =
+      all.
     parts: name -> vertex ids of what the source knows to be eyeballs, mouth, ....
 
   Returns:
@@ -198,6 +199,13 @@ def _mask_five(points, landmarks):
 
 
 def interleaved(table: np.ndarray) -> np.ndarray:
-  """(3 Q, K) columns x1 y1 z1 x2 ... -> (K, Q, 3)."""
+  """A basis of columns x1 y1 z1 x2 ... as bases of vertices.
+
+  Args:
+    table: (3 Q, K).
+
+  Returns:
+    (K, Q, 3), in the table's unit.
+  """
   table = np.asarray(table)
   return np.ascontiguousarray(table.T.reshape(table.shape[1], -1, 3))

@@ -4,6 +4,8 @@ Subdivision is linear in the vertex positions, so the subdivided basis of Eq. (1
 is the operator times the coarse basis, and a file need only hold the coarse one.
 """
 
+from typing import Any, Sequence
+
 import numpy as np
 
 from pifa_jax.types import MorphableModel
@@ -87,7 +89,9 @@ def subdivide(model: MorphableModel, *, levels: int = 1) -> MorphableModel:
   )
 
 
-def loop_operator(triangles: np.ndarray, num_vertices: int, *, pinned: np.ndarray = ()):
+def loop_operator(
+  triangles: np.ndarray, num_vertices: int, *, pinned: Sequence[int] | np.ndarray = ()
+) -> tuple[Any, np.ndarray, np.ndarray]:
   """One level of Loop subdivision as a sparse matrix.
 
   Interior vertex of valence n: (1 - n b) itself + b each neighbour, b = (5/8 -

@@ -343,8 +343,9 @@ def write_obj(
 
   Args:
     path: the file.
-    vertices: (Q, 3); for a mesh over a photo, of `image_vertices`.
-    triangles: (F, 3) 0-based; .obj counts from 1.
+    vertices: (Q, 3) in any frame and unit, written as they are; for a mesh that lies
+      on its photo, those of `projection.image_vertices`.
+    triangles: (F, 3) 0-based vertex ids; .obj counts from 1.
   """
   lines = ['v %.4f %.4f %.4f' % tuple(v) for v in np.asarray(vertices, np.float64)]
   lines += ['f %d %d %d' % tuple(t) for t in np.asarray(triangles) + 1]
@@ -354,7 +355,13 @@ def write_obj(
 def write_ply(
   path: str | os.PathLike[str], vertices: np.ndarray, triangles: np.ndarray
 ) -> None:
-  """Writes a mesh as binary little-endian .ply; arguments as of `write_obj`."""
+  """Writes a mesh as binary little-endian .ply, float32.
+
+  Args:
+    path: the file.
+    vertices: (Q, 3) as of `write_obj`.
+    triangles: (F, 3) 0-based vertex ids, as .ply has them.
+  """
   vertices, triangles = np.asarray(vertices, '<f4'), np.asarray(triangles)
   head = (
     'ply\nformat binary_little_endian 1.0\n'
@@ -366,27 +373,3 @@ def write_ply(
   faces = np.empty(len(triangles), [('n', 'u1'), ('ids', '<i4', 3)])
   faces['n'], faces['ids'] = 3, triangles
   write_atomically(path, head.encode() + vertices.tobytes() + faces.tobytes())
-
-
-def image_vertices(camera: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-  """A mesh in the coordinates of its photo.
-
-  x and y are Eq. (3): 0-based pixels, y down; z is the depth along the line of
-  sight in the same unit, growing away from the viewer. So x, y, z is right-handed
-  and triangles keep their sense as seen from outside.
-
-  Args:
-    camera: (2, 4) M in pixels of the photo.
-    vertices: (Q, 3) S_p.
-
-  Returns:
-    (Q, 3) pixels.
-  """
-  camera = np.asarray(camera, np.float64)
-  m1, m2 = camera[0, :3], camera[1, :3]
-  # |m1| |m2| -> the scale's square for a scaled rotation: pixels a unit.
-  sight = np.cross(m1, m2) / max(
-    np.sqrt(np.linalg.norm(m1) * np.linalg.norm(m2)), 1e-12
-  )
-  linear = np.stack([m1, m2, sight])
-  return np.asarray(vertices, np.float64) @ linear.T + [*camera[:, 3], 0.0]

@@ -94,7 +94,7 @@ def uncrop_params(face_params: FaceParams, box: Array, crop_size: int) -> FacePa
 
 
 def rotate_points(points: Array, centre: Array, angle: Array) -> jax.Array:
-  """Turns points about another one, clockwise as one sees the image.
+  """Rotates points about another one, clockwise as one sees the image.
 
   Args:
     points: (..., 2) pixels.
@@ -108,7 +108,7 @@ def rotate_points(points: Array, centre: Array, angle: Array) -> jax.Array:
 
 
 def rotate_params(face_params: FaceParams, centre: Array, angle: Array) -> FaceParams:
-  """P of the same face in a image that is turned like `turn_points`.
+  """P of the same face in an image that is rotated like `rotate_points`.
 
   Args:
     face_params: P of one face, pixels.
@@ -116,7 +116,7 @@ def rotate_params(face_params: FaceParams, centre: Array, angle: Array) -> FaceP
     angle: () radians.
 
   Returns:
-    P whose landmarks are the turned ones.
+    P whose landmarks are the rotated ones.
   """
   camera = jnp.asarray(face_params.camera)
   return face_params.replace(
@@ -130,13 +130,13 @@ def rotate_params(face_params: FaceParams, centre: Array, angle: Array) -> FaceP
   )
 
 
-def _rotation(angle):
+def _rotation(angle: Array) -> jax.Array:
   c, s = jnp.cos(angle), jnp.sin(angle)
   return jnp.stack([jnp.stack([c, -s]), jnp.stack([s, c])])
 
 
 def scale_camera(camera: Array, factor: Array) -> jax.Array:
-  """M of the same face on a crop drawn at another size.
+  """M of the same face on the same crop at another size.
 
   114 -> 57 is factor 1/2: rotation times factor, t' = (t + 0.5) factor - 0.5.
 
@@ -171,14 +171,14 @@ def square_box(box: Array) -> jax.Array:
 
 
 def points_box(points: Array, visible: Array) -> jax.Array:
-  """The bounding box of the points that count.
+  """The bounding box of the visible points.
 
   Args:
-    points: (N, 2).
+    points: (N, 2) pixels.
     visible: (N,) bool; at least one.
 
   Returns:
-    (4,) x, y, width, height; infinite if nothing is visible.
+    (4,) x, y, width, height, pixels; infinite if nothing is visible.
   """
   low = jnp.min(jnp.where(visible[:, None], points, jnp.inf), axis=0)
   high = jnp.max(jnp.where(visible[:, None], points, -jnp.inf), axis=0)
@@ -197,12 +197,13 @@ def jitter_box(
   """A box with noise on location and size (Sec. 4's 20 variations).
 
   Args:
-    key: a key.
+    key: of jax.random.
     box: (4,) outer edges.
     shift: the centre moves by uniform +-shift of width and height.
     scale: the sides are multiplied by uniform [1 - scale, 1 + scale].
-    anisotropic: draw width's and height's factors apart.
-    zoom: the sides are multiplied by this too: boxes of another convention.
+    anisotropic: one factor for the width and another for the height.
+    box_scale: the sides are multiplied by this, too, for boxes of another
+      convention.
 
   Returns:
     (4,) outer edges.
@@ -221,8 +222,8 @@ def jitter_box(
 def initial_params(model: MorphableModel, crop_size: int) -> FaceParams:
   """P^0: the frontal mean face whose landmark box fills the crop.
 
-  Isotropic, by the square root of the area, centred; so P^0 is a constant in
-  crop coordinates (BUILD_NOTES.md D-06).
+  The scale is isotropic, by the square root of the box's area, and the box is centred.
+  So P^0 is a constant in crop coordinates (BUILD_NOTES.md D-06).
 
   Args:
     model: a 3DMM with the 'ibug68' scheme.

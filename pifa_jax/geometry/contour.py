@@ -19,12 +19,12 @@ JAW = np.array([*range(8), *range(9, 17)])
 def contour_candidates(model: MorphableModel, *, count: int = 24) -> np.ndarray:
   """The vertices along which every jaw landmark may slide.
 
-  For a landmark: of the drawn vertices on its side of the face, from its own
-  direction about the vertical axis to the middle of the face, the one nearest to
-  its height in each of `count` sectors.
+  The sector between a landmark's own direction about the vertical axis and the middle
+  of the face is cut into `count` parts. In each of them the landmark may slide to the
+  rendered vertex that is nearest to its height.
 
   Args:
-    model: with the scheme 'ibug68'.
+    model: a 3DMM in millimetres with the scheme 'ibug68'.
     count: C sectors.
 
   Returns:
@@ -80,7 +80,9 @@ def march(
   """
   landmarks = jnp.asarray(landmarks)
   jaw = landmarks[JAW]
-  hidden = projection.frontability(face_params.camera, model.mean_normals[jaw]) <= 0
+  hidden = ~projection.is_visible(
+    projection.frontability(face_params.camera, model.mean_normals[jaw])
+  )
   flat = jnp.asarray(candidates).reshape(-1)
   part = model.replace(
     mean_shape=model.mean_shape[flat],

@@ -2,7 +2,7 @@
 
 One scatter-min of such keys decides "the nearest, ties to the lowest index"
 exactly, on every backend. 64-bit types are switched on inside these functions
-alone; callers handle keys as opaque arrays.
+alone. Callers pass keys on and do not look into them.
 """
 
 import jax
@@ -31,7 +31,14 @@ def ordered_bits(depth: Array) -> jax.Array:
 
 
 def empty(num_cells: int) -> jax.Array:
-  """(num_cells,) keys of cells that nothing fell in yet."""
+  """Keys of cells that nothing fell in yet.
+
+  Args:
+    num_cells: C.
+
+  Returns:
+    (C,) keys.
+  """
   with jax.enable_x64(True):
     return jnp.full(num_cells, _EMPTY, jnp.uint64)
 
@@ -54,10 +61,13 @@ def scatter_nearest(keys: Array, cells: Array, bits: Array, index: Array) -> jax
 
 
 def winning_index(keys: Array) -> jax.Array:
-  """(C,) int32 index of the nearest thing of every cell, -1 where there is none.
+  """The nearest thing of every cell.
 
   Args:
     keys: (C,) of `scatter_nearest`.
+
+  Returns:
+    (C,) int32 index, -1 where there is none.
   """
   with jax.enable_x64(True):
     return jnp.where(
@@ -66,10 +76,13 @@ def winning_index(keys: Array) -> jax.Array:
 
 
 def nearest_depth(keys: Array) -> jax.Array:
-  """(C,) float32 depth of the nearest thing of every cell, infinite where none is.
+  """The depth of the nearest thing of every cell.
 
   Args:
     keys: (C,) of `scatter_nearest`.
+
+  Returns:
+    (C,) float32, in the unit of the depths; infinite where there is none.
   """
   with jax.enable_x64(True):
     bits = (keys >> jnp.uint64(32)).astype(jnp.uint32)

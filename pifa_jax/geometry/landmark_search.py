@@ -34,7 +34,7 @@ def find_vertices(
     params: (n, 8 + N_I + N_E) flat P of the faces, pixels.
     points: (n, K, 2) the unknown landmarks, pixels.
     visible: (n, K) bool.
-    candidates: (C,) vertex ids to try; default: the drawn ones.
+    candidates: (C,) vertex ids to try; default: the rendered ones.
 
   Returns:
     (K,) vertex ids, and (K,) their mean error, truncated at 10 %, as a fraction of

@@ -48,7 +48,7 @@ def vertex_mask(
   Eq. (11) about the nose tip of the mean face ('nose', Fig. 4), the same
   Gaussian about five centres ('five', Fig. 8: both eyes, nose tip, both lip
   corners), or all ones ('none', Table 7). The first two are normalised to zero
-  mean and unit standard deviation over the vertices that are drawn.
+  mean and unit standard deviation over the rendered vertices.
 
   Args:
     model: the 3DMM. 'five' needs the region 'mask_five' with five vertex ids.
@@ -85,7 +85,7 @@ def vertex_mask(
   )
 
 
-# One program: a start of any of the programs waited for thirty small ones here.
+# One compiled program; without it every command compiles thirty small ones first.
 @jax.jit
 def _normalised(vertices, centres, rendered, sigma):
   """The largest of the Gaussians about the centres, zero mean and unit deviation."""
@@ -96,7 +96,7 @@ def _normalised(vertices, centres, rendered, sigma):
 
 
 def rendered_vertices(model: MorphableModel) -> Array:
-  """Ids of the vertices that the visualization layer draws.
+  """Ids of the vertices that the visualization layer renders.
 
   Args:
     model: the 3DMM.
@@ -113,11 +113,11 @@ def subsample_vertices(
 ) -> np.ndarray:
   """Fewer vertices, evenly spread over the mean face: one of every cube.
 
-  A drawing of few pixels does not need more vertices than its cells can show.
+  A visualization of few pixels does not need more vertices than its cells can show.
 
   Args:
     model: the 3DMM.
-    vertex_ids: (K,) vertices to choose from, such as those drawn.
+    vertex_ids: (K,) vertices to choose from, such as the rendered ones.
     side: of the cubes, model units; 0 keeps all.
 
   Returns:

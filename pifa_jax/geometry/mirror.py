@@ -109,12 +109,13 @@ def mirror_params(face_params: FaceParams, signs: Array, width: Array) -> FacePa
 def mean_with_mirror(
   face_params: FaceParams, of_flipped: FaceParams, signs: Array, width: Array
 ) -> FaceParams:
-  """The mean of a P and of what was found in the flipped image.
+  """The mean of P and of the P that was found in the flipped image.
 
   Args:
     face_params: P in pixels of the image.
     of_flipped: P in pixels of the flipped image.
-    signs, width: as of `mirror_params`.
+    signs: (N_I + N_E,) of `coefficient_signs`.
+    width: () of the image, pixels.
 
   Returns:
     P in pixels of the image.

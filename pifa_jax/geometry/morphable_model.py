@@ -38,9 +38,8 @@ def shape_along(
 ) -> jax.Array:
   """The coordinates of the 3D face along some directions: `along` of `shape`.
 
-  Eq. (1). For drawings that need no gradient: a large batch is computed tile by
-  tile on a CPU, and its vertices are never written (BUILD_NOTES.md D-72). Carries
-  no gradient.
+  Eq. (1). For visualizations that need no gradient: a large batch is computed tile
+  by tile on a CPU, and its vertices are never written (BUILD_NOTES.md D-72). Carries no gradient.
 
   Args:
     model: the 3DMM.
@@ -310,7 +309,7 @@ def _check_coefficients(name: str, coeffs: Array, wanted: int) -> None:
 def restrict(model: MorphableModel, vertex_ids: Array) -> MorphableModel:
   """The same model on a subset of its vertices.
 
-  What needs only some vertices (the landmarks of Eq. 3, the drawn part of
+  What needs only some vertices (the landmarks of Eq. 3, the rendered part of
   Sec. 3.3) then computes only these. Schemes, regions and triangles that refer
   to dropped vertices are dropped with them.
 

@@ -46,7 +46,7 @@ def project(camera: Array, points: Array) -> jax.Array:
   return sum(points[..., i : i + 1] * camera[:, i] for i in range(3)) + camera[:, 3]
 
 
-def viewing_direction(camera: Array) -> jax.Array:
+def viewing_direction(camera: Array, *, xp: types.ModuleType = jnp) -> Array:
   """The unit direction of sight, (m1 x m2) / (|m1||m2|), in model coordinates.
 
   Of Eq. (8). With v down, m1 x m2 points INTO the scene: depth is measured along
@@ -55,16 +55,17 @@ def viewing_direction(camera: Array) -> jax.Array:
 
   Args:
     camera: (2, 4) M.
+    xp: jax.numpy, or numpy for float64 on the host.
 
   Returns:
     (3,) direction.
   """
   m1, m2 = camera[0, :3], camera[1, :3]
-  squared = jnp.sum(m1**2) * jnp.sum(m2**2)
+  squared = xp.sum(m1**2) * xp.sum(m2**2)
   good = squared > _TINY
   # Two `where`s: the guarded value keeps the gradient finite.
-  length = jnp.sqrt(jnp.where(good, squared, 1.0))
-  return jnp.where(good, jnp.cross(m1, m2) / length, 0.0)
+  length = xp.sqrt(xp.where(good, squared, 1.0))
+  return xp.where(good, xp.cross(m1, m2) / length, 0.0)
 
 
 def depth(camera: Array, points: Array) -> jax.Array:
@@ -83,35 +84,58 @@ def depth(camera: Array, points: Array) -> jax.Array:
   return points @ depth_axis(camera)
 
 
-def depth_axis(camera: Array) -> jax.Array:
+def depth_axis(camera: Array, *, xp: types.ModuleType = jnp) -> Array:
   """The direction that `depth` measures along, (m1 x m2) / sqrt(|m1||m2|).
+
+  Whatever needs the depth of a weak-perspective camera takes it from here.
 
   Args:
     camera: (2, 4) M.
+    xp: jax.numpy, or numpy for float64 on the host.
 
   Returns:
     (3,) pixels per model unit.
   """
   m1, m2 = camera[0, :3], camera[1, :3]
-  squared = jnp.sum(m1**2) * jnp.sum(m2**2)
-  scale = jnp.where(
-    squared > _TINY, jnp.where(squared > _TINY, squared, 1.0) ** 0.25, 0.0
+  squared = xp.sum(m1**2) * xp.sum(m2**2)
+  scale = xp.where(
+    squared > _TINY, xp.where(squared > _TINY, squared, 1.0) ** 0.25, 0.0
   )
-  return viewing_direction(camera) * scale
+  return viewing_direction(camera, xp=xp) * scale
 
 
-def axes(camera: Array) -> jax.Array:
-  """The directions along which u, v (but for the translation) and depth lie.
+def axes(camera: Array, *, xp: types.ModuleType = jnp) -> Array:
+  """The directions along which u, v (without the translation) and depth lie.
 
   The rows m1 and m2 of Eq. (3) and `depth_axis`.
 
   Args:
     camera: (2, 4) M.
+    xp: jax.numpy, or numpy for float64 on the host.
 
   Returns:
     (3, 3) pixels per model unit.
   """
-  return jnp.concatenate([camera[:, :3], depth_axis(camera)[None]])
+  return xp.concatenate([camera[:, :3], depth_axis(camera, xp=xp)[None]])
+
+
+def image_vertices(camera: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+  """A mesh in the coordinates of its photo, for a file.
+
+  x and y are Eq. (3), y down; z is `depth`, in the same unit and growing away from
+  the viewer. So x, y, z is right-handed, and triangles stay counter-clockwise as
+  seen from outside.
+
+  Args:
+    camera: (2, 4) M in pixels of the photo.
+    vertices: (Q, 3) S_p in model units.
+
+  Returns:
+    (Q, 3) float64, 0-based pixels of the photo.
+  """
+  camera = np.asarray(camera, np.float64)
+  linear = axes(camera, xp=np)
+  return np.asarray(vertices, np.float64) @ linear.T + [*camera[:, 3], 0.0]
 
 
 def frontability(camera: Array, normals: Array) -> jax.Array:
@@ -318,7 +342,9 @@ def nearest_scaled_rotation(camera: Array) -> tuple[jax.Array, jax.Array]:
 def pose_from_camera(camera: Array) -> dict[str, jax.Array]:
   """Head pose of M, after projecting it on the nearest scaled rotation.
 
-  The angles are those of `euler_from_rotation`; R is the rotation into the camera's
+  The one definition of the pose of a fitted or predicted face; `pose_degrees` is the
+  same for many. Poses from elsewhere are labels: those of a data set's files, and
+  those that the synthetic faces were posed by. The angles are those of `euler_from_rotation`; R is the rotation into the camera's
   y-up frame, so its second row is -m2.
 
   Args:

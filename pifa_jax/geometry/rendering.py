@@ -1,7 +1,7 @@
 """A z-buffered triangle rasteriser and a simple shading model, in pure JAX.
 
-Draws the built-in faces for synthetic data. Holes cannot occur: every pixel
-centre inside a triangle's projection is a candidate of that triangle.
+It renders the synthetic faces. Holes cannot occur: every pixel centre inside a
+triangle's projection is a candidate of that triangle.
 """
 
 import jax
@@ -25,7 +25,7 @@ def rasterize(
   """Which triangle every pixel sees, and where in it.
 
   Back faces are culled: outward triangles are counter-clockwise from outside,
-  which is clockwise in a image whose rows run down.
+  which is clockwise in an image whose rows run down.
 
   Args:
     positions: (Q, 2) pixels.

@@ -1,14 +1,14 @@
 """The visualization layer: Eqs. (8)-(10), Sec. 3.3, Fig. 5.
 
-`visualize` is the layer, `visualize_dense` its reference implementation that reads like the
-equations. Both are differentiable with respect to every entry of P. What is
+`visualize` is the layer. `visualize_dense` is its reference implementation, which reads
+like the equations. Both are differentiable with respect to every entry of P. What is
 discrete (pruning, which vertex wins a cell, which cells a window covers) carries
 no gradient: the gradient is the almost-everywhere one (BUILD_NOTES.md D-08).
 
-All vertices are looked at once, to find which of them fills each cell; everything
-after, forward and backward, touches these winners alone. The adjoint of the window
-average is written out, so there are first derivatives in reverse mode only: `jax.jvp`
-and a gradient of the gradient raise.
+One pass over all vertices finds which of them fills each cell. Everything after it,
+forward and backward, works on these winners alone. The adjoint of the window average is
+written out, so there are first derivatives in reverse mode only: `jax.jvp` and a
+gradient of the gradient raise.
 """
 
 import functools
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from pifa_jax.geometry import depth_keys, masks, morphable_model, projection
 from pifa_jax.types import Array, FaceParams, MorphableModel
 
-DEFAULT_SIGMA = 1.0  # pixels of the drawing; BUILD_NOTES.md D-04
+DEFAULT_SIGMA = 1.0  # pixels of V; BUILD_NOTES.md D-04
 DEFAULT_RADIUS = 1  # D(u, v) is (2 radius + 1)^2 cells; BUILD_NOTES.md D-04
 
 
@@ -32,7 +32,7 @@ def visualize(
   sigma: float = DEFAULT_SIGMA,
   radius: int = DEFAULT_RADIUS,
 ) -> jax.Array:
-  """Draws the current face as an image of its masked frontability.
+  """Renders the current face as V, an image of its masked frontability.
 
   Eqs. (8)-(10), Fig. 1 (b): vertices with g = 0 are pruned; of the vertices that
   fall in one pixel cell the nearest is kept (Fig. 5); a pixel is the average of
@@ -40,10 +40,10 @@ def visualize(
   window is empty is 0. Costs O(Q + image_size^2) memory.
 
   Args:
-    model: the 3DMM; its region 'rendered', if any, says which vertices to draw.
-    face_params: P of one face, in pixels OF THE DRAWING: see
-      `boxes.scale_camera` to draw a crop's face at another size.
-    image_size: H = W of the drawing, pixels.
+    model: the 3DMM; its region 'rendered', if any, says which vertices to render.
+    face_params: P of one face, in pixels of V: see `boxes.scale_camera` to render a
+      crop's face at another size.
+    image_size: H = W of V, pixels.
     mask: a kind of `masks.vertex_mask`, or its (Q,) values.
     sigma: of Eq. (10), pixels.
     radius: D(u, v) holds the (2 radius + 1)^2 cells around (u, v).
@@ -67,7 +67,7 @@ def visualize(
 def _check_image(image_size, sigma, radius):
   if image_size < 1 or radius < 0 or not sigma > 0:
     raise ValueError(
-      f'image_size={image_size}, sigma={sigma}, radius={radius}: the drawing '
+      f'image_size={image_size}, sigma={sigma}, radius={radius}: the visualization '
       'needs image_size >= 1, sigma > 0 and radius >= 0.'
     )
 
@@ -124,6 +124,8 @@ _kept.defvjp(_kept_fwd, _kept_bwd, symbolic_zeros=True)
 def _nearest(model, camera, view, image_size):
   """The winners, from the (3, Q) coordinates along `projection.axes`."""
   camera, (u, v, depth) = jax.lax.stop_gradient((camera, view))
+  # The rule of `projection.is_visible`, g > 0, without g itself: of all vertices only
+  # the sign of the product in Eq. (8) is needed, and the comparison fuses with it.
   facing = (
     morphable_model.along(
       projection.viewing_direction(camera)[None], model.mean_normals
@@ -191,11 +193,11 @@ def splat(
   Eqs. (9)-(10) after projection. Differentiable in `positions` and `values`.
 
   Args:
-    positions: (Q, 2) pixels of the drawing.
+    positions: (Q, 2) pixels of V.
     depth: (Q,) smaller is nearer.
-    values: (Q,) what to draw: g a.
-    counts: (Q,) bool; False removes a vertex (pruned, or not drawn).
-    image_size: H = W of the drawing.
+    values: (Q,) what to average: g a.
+    valid: (Q,) bool; False removes a vertex that is pruned or not rendered.
+    image_size: H = W of V, pixels.
     sigma: of Eq. (10), pixels.
     radius: of the window, cells.
 
@@ -230,13 +232,13 @@ def cells(positions: Array, valid: Array, image_size: int) -> jax.Array:
   """The pixel cell that every vertex falls in.
 
   Args:
-    positions: (Q, 2) pixels.
-    counts: (Q,) bool; vertices that count.
-    image_size: H = W.
+    positions: (Q, 2) pixels of V.
+    valid: (Q,) bool; False removes a vertex.
+    image_size: H = W of V, pixels.
 
   Returns:
-    (Q,) int32 row-major cell number; image_size^2 for a vertex that does not
-    count, lies outside, or is not finite.
+    (Q,) int32 row-major cell number; image_size^2 for a vertex that is removed, lies
+    outside, or is not finite.
   """
   return _cell_number(*jax.lax.stop_gradient(positions).T, valid, image_size)
 
@@ -331,8 +333,8 @@ def _window_average_fwd(x, y, value, occupied, sigma, radius):
 def _window_average_bwd(sigma, radius, saved, cotangent):
   """The adjoint: every cell looks at the pixels whose window it is in.
 
-  With t = bar / Z: the bar of the value is sum w t, that of x is
-  sum w (u - x) (value t - V t) / sigma^2, of y alike.
+  With t = cotangent of V / Z, the cotangent of the value is sum w t, that of x is
+  sum w (u - x) (value t - V t) / sigma^2, and that of y likewise.
   """
   dx, dy, value, occupied, average, denominator = saved
   filled = denominator > 0
@@ -405,8 +407,22 @@ def visualize_dense(
 ) -> jax.Array:
   """The reference implementation of `visualize`: every pixel looks at every vertex.
 
-  Eqs. (8)-(10) and Fig. 5, written as they stand in the paper. Same arguments,
-  result and errors. O(Q^2 + Q image_size^2) memory: for small meshes and tests.
+  Eqs. (8)-(10) as they stand. It takes O(Q^2 + Q image_size^2) memory: for small
+  meshes and tests.
+
+  Args:
+    model: the 3DMM.
+    face_params: P of one face, in pixels of V.
+    image_size: H = W of V, pixels.
+    mask: a kind of `masks.vertex_mask`, or its (Q,) values.
+    sigma: of Eq. (10), pixels.
+    radius: D(u, v) holds the (2 radius + 1)^2 cells around (u, v).
+
+  Returns:
+    (image_size, image_size) V, indexed [v, u].
+
+  Raises:
+    ValueError: for an unknown mask.
   """
   positions, depth, front, values = _vertices_to_render(model, face_params, mask)
   valid = projection.is_visible(front) & _is_rendered(model)

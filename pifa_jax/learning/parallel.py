@@ -1,4 +1,28 @@
-"""Several devices: the one place of the project that knows `jax.pmap`."""
+"""Several devices: the one place of the project that calls `jax.pmap`.
+
+JAX maintains `jax.pmap` but develops `jax.shard_map` instead. Only this file would
+change with it:
+
+  mesh, whole, share = Mesh(devices, (AXIS,)), PartitionSpec(), PartitionSpec(AXIS)
+  jax.jit(
+    jax.shard_map(
+      step,
+      mesh=mesh,
+      in_specs=(whole, share, share, whole, whole),
+      out_specs=(whole, whole),
+      check_vma=False,
+    ),
+    donate_argnums=0,
+  )
+
+- Rows and sample ids keep their shape (B, ...), of which every device sees (B / D,
+  ...): `split_over` and the device axis of `distribute` and `make_gather` go.
+- The step stays: collectives over AXIS mean the same, batch normalisation included.
+- `check_vma=False`, because the step sums gradients itself (`sum_over_devices`). With
+  the check on, the gradient of a replicated input is summed by JAX already.
+
+tests/learning/parallel_test.py holds that both give the same step.
+"""
 
 from typing import Any, Callable
 
@@ -14,20 +38,20 @@ AXIS = 'batch'
 def parallel(
   step: Callable[..., Any], devices: list[jax.Device] | None = None
 ) -> Callable[..., Any]:
-  """Runs a training step on several devices: the only `pmap` of the project.
+  """Runs a training step on several devices.
 
-  One logical state goes in and comes out (no replicas), donated; rows and sample
-  ids carry a leading device axis, see `split_over`. What has none must lie on the
-  devices as `replicate` puts it: anything else is copied at every call, and a
-  state that comes in otherwise than it goes out compiles the step twice.
+  One logical state goes in and comes out (no replicas). It is donated. Rows and
+  sample ids have a leading device axis, see `split_over`. What has none must lie on
+  the devices as `replicate` puts it. Anything else is copied at every call, and a
+  state that lies elsewhere before a step than after it compiles the step twice.
 
   Args:
     step: (state, rows, samples, geometry, landmark_model) -> (state, metrics),
       made with axis_name=AXIS.
-    devices: default: all local ones.
+    devices: None = all local ones.
 
   Returns:
-    The mapped function.
+    The mapped function, with the arguments of `step`.
   """
   return jax.pmap(
     step,
@@ -43,8 +67,8 @@ def replicate(tree: Any, devices: list[jax.Device]) -> Any:
   """Puts one logical copy of a tree on several devices, whole on each.
 
   Args:
-    tree: leaves of any shape. On one device that they lie on already they are
-      not copied: donating the result uses the originals up.
+    tree: leaves of any shape. Leaves that lie on the only device already are not
+      copied, so donating the result deletes them.
     devices: those of `parallel`.
 
   Returns:
@@ -54,7 +78,7 @@ def replicate(tree: Any, devices: list[jax.Device]) -> Any:
 
 
 def distribute(tree: Any, devices: list[jax.Device]) -> Any:
-  """Puts every device's share of a batch on that device; returns at once.
+  """Puts every device's share of a batch on that device, without waiting for it.
 
   Args:
     tree: leaves (D, B / D, ...) of `split_over`.
@@ -75,8 +99,8 @@ def make_gather(
 ) -> Callable[[Array], CropRows]:
   """Keeps a whole data set on every device, and takes batches out of it there.
 
-  A program of its own, not a part of the step: the step is the same, bit for bit,
-  as with rows that come from the host.
+  It is a program of its own and not a part of the step. So the step computes the same
+  bits as with rows that come from the host.
 
   Args:
     dataset: all M rows.

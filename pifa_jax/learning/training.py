@@ -6,7 +6,6 @@ The step is written once with `axis_name`, for one device and for several.
 import dataclasses
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -158,10 +157,10 @@ def predict_landmarks(landmark_model: MorphableModel, vectors: Array) -> jax.Arr
 def block_landmarks(
   outputs: dict[str, Array], landmark_model: MorphableModel
 ) -> jax.Array:
-  """Landmarks before the first and after every block: one product for them all.
+  """Landmarks before the first and after every block, in one product.
 
-  What losses and errors are made of, so that neither projects a vertex again,
-  and no vertex that is not a landmark.
+  Losses and errors both use them. So every landmark is projected once, and no other
+  vertex is.
 
   Args:
     outputs: of `PifaNetwork`.
@@ -176,14 +175,14 @@ def block_landmarks(
 
 
 def place_hidden(batch: Batch, landmark_model: MorphableModel) -> Batch:
-  """Hidden landmarks where the target P puts them: no label says where they are.
+  """Puts hidden landmarks, which have no label, where the target P has them.
 
   Args:
     batch: the targets.
     landmark_model: of their scheme.
 
   Returns:
-    The batch with finite landmarks; what is visible stays.
+    The batch with finite landmarks; visible ones stay as labelled.
   """
   return dataclasses.replace(
     batch,
@@ -195,20 +194,21 @@ def place_hidden(batch: Batch, landmark_model: MorphableModel) -> Batch:
   )
 
 
-def block_errors(predicted: Array, batch: Batch) -> jax.Array:
-  """NME of every face after every block, P^0 first (Table 3).
+def summed_errors(predicted: Array, batch: Batch) -> jax.Array:
+  """Sum of the NMEs of a batch after every block, P^0 first.
 
   Args:
-    predicted: (1 + N_v, B, N, 2) of `block_landmarks`.
-    batch: the targets.
+    predicted: (1 + N_v, B, N, 2) of `block_landmarks`, crop pixels.
+    batch: the targets; padding and faces without a visible landmark add nothing.
 
   Returns:
-    (1 + N_v, B); a fraction, not percent.
+    (1 + N_v,); of fractions, not percent.
   """
-  one_block = jax.vmap(metrics.normalized_mean_error)
-  return jax.vmap(one_block, in_axes=(0, None, None, None))(
+  one_block = jax.vmap(metrics.summable_error)
+  errors = jax.vmap(one_block, in_axes=(0, None, None, None))(
     predicted, batch.landmarks, batch.visible, batch.box_size
   )
+  return jnp.sum(errors * batch.weight, axis=1)
 
 
 def train_step(
@@ -225,26 +225,28 @@ def train_step(
   seed: int,
   mirror_map: mirror.MirrorMap | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """One step of SGD.
+  """One step of SGD on the weighted sum of the blocks' losses (Secs. 3.2, 4).
 
   A step whose loss or gradient is not finite changes nothing but the counters.
 
   Args:
     state: before the step; its buffers may be donated.
-    rows: this device's share of the batch.
-    samples: (B,) the ids of these samples, for their random keys.
+    rows: this device's share of the batch, B crops.
+    samples: (B,) int32 ids of these samples, for their random keys.
     geometry: of `network_geometry`.
     landmark_model: of the training scheme.
     network: with axis_name=AXIS under `parallel`, None under plain jit.
     optimizer: of `make_optimizer`.
     loss: which loss where.
-    augment: what happens to the samples.
+    augment: how the samples are jittered and changed.
     seed: of the run.
     mirror_map: needed with augment.flip.
 
   Returns:
-    The state after, and means over the whole batch: 'loss' (), 'block_loss'
-    (N_v,), 'nme' (1 + N_v,), 'grad_norm' (), 'finite' ().
+    The state after, and numbers of the whole batch. Means over its faces: 'loss' (),
+    'block_loss' (N_v,), 'nme' (1 + N_v,), a fraction, over the faces that have a
+    visible landmark; NaN if none has. 'num_without_labels' (), the faces that 'nme'
+    leaves out. 'grad_norm' (), 'finite' ().
   """
   axis_name = network.axis_name
   keys = sample_keys(seed, state.step, samples)
@@ -261,7 +263,11 @@ def train_step(
   if loss.hidden_weight:
     batch = place_hidden(batch, landmark_model)
 
-  total = parallel.sum_over_devices(jnp.sum(batch.weight), axis_name)
+  # An error can be measured of the faces with a visible landmark alone.
+  labelled = jnp.any(batch.visible, axis=1)
+  total, num_labelled = parallel.sum_over_devices(
+    (jnp.sum(batch.weight), jnp.sum(batch.weight * labelled)), axis_name
+  )
 
   def objective(params):
     outputs, updated = network.apply(
@@ -281,7 +287,8 @@ def train_step(
       if loss.block_weights is None
       else jnp.asarray(loss.block_weights, jnp.float32)
     )
-    nme = jnp.sum(block_errors(predicted, batch) * batch.weight, axis=1) / total
+    # The second factor is 1 but where faces lack labels.
+    nme = summed_errors(predicted, batch) / total * (total / num_labelled)
     return jnp.sum(weights * per_block), (updated['batch_stats'], per_block, nme)
 
   (value, (batch_stats, per_block, nme)), grads = jax.value_and_grad(
@@ -314,6 +321,7 @@ def train_step(
     'loss': value,
     'block_loss': per_block,
     'nme': nme,
+    'num_without_labels': total - num_labelled,
     'grad_norm': grad_norm,
     'finite': finite,
   }
@@ -352,7 +360,7 @@ def evaluate_rows(
   keys: Array | None = None,
   augment: AugmentConfig | None = None,
 ) -> dict[str, jax.Array]:
-  """What evaluation needs of a batch: predictions and labels, block by block.
+  """Predictions of every block beside the labels, for evaluation.
 
   Args:
     variables: {'params', 'batch_stats'}.
@@ -361,7 +369,7 @@ def evaluate_rows(
     landmark_model: of the evaluation scheme.
     network: with axis_name=None.
     keys: (B,) keys, to jitter the boxes as in training; None = boxes as given.
-    augment: with keys: only its box jitter should be on.
+    augment: needed with keys; only its box jitter should be on.
 
   Returns:
     'landmarks' (1 + N_v, B, N, 2) crop pixels: of P^0 and after every block;
@@ -369,8 +377,15 @@ def evaluate_rows(
     'target' and 'target_visible' of the labels; 'box_size' (B,) sqrt(w h) of the
     provided box and 'scale' (B,) of a cached pixel, crop pixels; 'visualization', a
     tuple of (B, h, w).
+
+  Raises:
+    ValueError: if the network has an axis name.
   """
-  chex.assert_equal(network.axis_name, None)
+  if network.axis_name is not None:
+    raise ValueError(
+      f'evaluate_rows(): the network has axis_name={network.axis_name!r}, which is bound '
+      'on several devices alone; pass network.clone(axis_name=None).'
+    )
   batch = make_batch(
     rows,
     network.config.crop_size,

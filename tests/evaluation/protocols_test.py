@@ -179,10 +179,52 @@ class SummaryTest(parameterized.TestCase):
       math.isnan(protocols.pose_errors(predicted, target * np.nan)['yaw'])
     )
 
-  def test_every_statement_names_its_parts(self):
-    for protocol in PROTOCOLS.values():
-      self.assertIn(protocols.NORMALIZERS[protocol.normalizer], protocol.statement())
-      self.assertIn('count', protocol.statement())
+  @parameterized.parameters(
+    (
+      ('box', 'aflw'),
+      'landmarks, the visible ones count; d = sqrt(w h) of the provided box; mean over '
+      'images',
+    ),
+    (
+      ('afw',),
+      'up to 6 landmarks, the visible ones count; d = none: pixels of the original '
+      'photo; mean over images',
+    ),
+    (
+      ('w300_paper',),
+      '68 landmarks, all count; d = the distance of the means of the six points of '
+      'each eye; mean over images',
+    ),
+    (
+      ('w300',),
+      '68 landmarks, all count; d = the distance of the outer eye corners; mean over '
+      'images',
+    ),
+    (
+      ('aflw2000',),
+      '68 landmarks, all count; d = sqrt(w h) of the box of the true landmarks; mean '
+      'over yaw bins |yaw| <= 30, (30, 60], > 60 and over images',
+    ),
+    (
+      ('aflw21',),
+      '21 landmarks, the visible ones count; d = sqrt(w h) of the box of the true '
+      'landmarks; mean over yaw bins |yaw| <= 30, (30, 60], > 60 and over images',
+    ),
+    (
+      ('nme_box',),
+      '68 landmarks, the visible ones count; d = sqrt(w h) of the box of the true '
+      'landmarks; mean over images',
+    ),
+  )
+  def test_statement_golden(self, names, statement):
+    for name in names:
+      self.assertEqual(PROTOCOLS[name].statement(), statement)
+
+  def test_every_protocol_has_a_golden_statement(self):
+    self.assertEqual(
+      set(PROTOCOLS),
+      {'box', 'aflw', 'afw', 'w300_paper', 'w300', 'aflw2000', 'aflw21', 'nme_box'},
+    )
 
 
 if __name__ == '__main__':

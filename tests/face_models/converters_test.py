@@ -365,6 +365,7 @@ class IctTest(ConverterTestCase):
       (model.num_identity, model.num_expression, model.num_vertices), (100, 53, 17_202)
     )
     head = slice(crops['mean'].shape[0])
+    # Differences of coordinates of up to 200 mm.
     np.testing.assert_allclose(
       model.identity_basis[:, head], 10 * crops['ident'].astype(np.float32), atol=1e-3
     )

@@ -369,6 +369,7 @@ class BuiltinFaceTest(parameterized.TestCase):
         )
     self.assertGreater(model.mean_normals[model.nose_tip, 2], 0.9)
     flip = model.mean_shape[model.symmetry] * np.array([-1, 1, 1], np.float32)
+    # Loop's sums of float32 coordinates up to 200 mm, in another order on either side.
     np.testing.assert_allclose(flip, model.mean_shape, atol=1e-4)
     self.assertEmpty(
       np.intersect1d(model.regions['rendered'], model.regions['mouth_inside'])

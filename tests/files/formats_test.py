@@ -27,6 +27,7 @@ class RoundTripTest(FormatsTestCase):
     path = self.root / 'a.pts'
     formats.write_pts(path, self.points)
     first = path.read_text().splitlines()[3].split()
+    # Three decimals are written, and float32 is read.
     np.testing.assert_allclose([float(x) for x in first], self.points[0] + 1, atol=6e-4)
     found = formats.read_landmarks(path)
     np.testing.assert_allclose(found.points[0], self.points, atol=6e-4)
@@ -44,6 +45,7 @@ class RoundTripTest(FormatsTestCase):
     found = formats.read_landmarks(path)
     labelled = np.arange(68) != 3
     np.testing.assert_array_equal(found.visible[0], self.visible & labelled)
+    # Three decimals are written, and float32 is read.
     np.testing.assert_allclose(
       found.points[0][labelled], self.points[labelled], atol=6e-4
     )
@@ -93,19 +95,23 @@ class RoundTripTest(FormatsTestCase):
     with np.load(paths[0], allow_pickle=False) as content:
       np.testing.assert_array_equal(content['x'], self.points)
 
-  def test_a_mesh_lies_on_its_photo_and_keeps_its_sense(self):
-    rng = np.random.default_rng(1)
-    axis, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    axis *= np.sign(np.linalg.det(axis))
-    camera = np.concatenate([0.8 * axis[:2] * [[1], [-1]], [[50], [60]]], axis=1)
-    vertices = rng.normal(scale=30, size=(20, 3))
-    placed = formats.image_vertices(camera, vertices)
-    np.testing.assert_allclose(placed[:, :2], vertices @ camera[:, :3].T + camera[:, 3])
-    # A rotation with a scale: no mirror, distances times 0.8.
-    linear = np.linalg.lstsq(vertices - vertices[0], placed - placed[0], rcond=None)[0]
-    self.assertAlmostEqual(np.linalg.det(linear), 0.8**3, places=9)
-    # Nearer to the viewer is smaller: the third row of the rotation points at him.
-    self.assertLess(np.corrcoef(placed[:, 2], vertices @ axis[2])[0, 1], -0.99)
+  def test_meshes_hold_vertices_and_triangles(self):
+    vertices = np.array([[0, 0, 1.5], [2, 0, -3], [0, 4, 0]])
+    formats.write_obj(self.root / 'a.obj', vertices, [[0, 1, 2]])
+    self.assertEqual(
+      (self.root / 'a.obj').read_text(),
+      'v 0.0000 0.0000 1.5000\nv 2.0000 0.0000 -3.0000\nv 0.0000 4.0000 0.0000\n'
+      'f 1 2 3\n',
+    )
+    formats.write_ply(self.root / 'a.ply', vertices, [[0, 1, 2]])
+    head, _, body = (self.root / 'a.ply').read_bytes().partition(b'end_header\n')
+    self.assertIn(b'element vertex 3\n', head)
+    self.assertIn(b'element face 1\n', head)
+    np.testing.assert_array_equal(
+      np.frombuffer(body[:36], '<f4').reshape(3, 3), vertices
+    )
+    self.assertEqual(body[36:37], b'\x03')
+    np.testing.assert_array_equal(np.frombuffer(body[37:], '<i4'), [0, 1, 2])
 
 
 class RefusalTest(FormatsTestCase):

@@ -74,6 +74,7 @@ class BoxesTest(parameterized.TestCase):
       atol=2e-4,
     )
     back = boxes.uncrop_params(inside, box, 114)
+    # float32 of numbers up to 200.
     np.testing.assert_allclose(back.camera, face.camera, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(back.identity, face.identity)
 
@@ -85,6 +86,7 @@ class BoxesTest(parameterized.TestCase):
     )
     box = jnp.array([3.0, 4.0, 60.0, 60.0])
     at_114 = boxes.crop_params(face, box, 114).camera
+    # float32 of products of numbers up to 60.
     np.testing.assert_allclose(
       boxes.scale_camera(at_114, 0.5),
       boxes.crop_params(face, box, 57).camera,
@@ -96,6 +98,7 @@ class BoxesTest(parameterized.TestCase):
     turned = boxes.rotate_points(
       jnp.array([[5.0, 2.0], [3.0, 1.0]]), jnp.array([3.0, 2.0]), jnp.pi / 2
     )
+    # float32: the cosine of pi / 2 is not 0.
     np.testing.assert_allclose(turned, [[3, 4], [4, 2]], atol=1e-5)
 
   def test_turned_params_project_to_turned_points(self):
@@ -108,12 +111,14 @@ class BoxesTest(parameterized.TestCase):
     )
     centre, angle = jnp.array([20.0, -3.0]), 0.7
     turned = boxes.rotate_params(face, centre, angle)
+    # float32 of points some hundred pixels away.
     np.testing.assert_allclose(
       projection.landmarks(model, turned, 'ibug68'),
       boxes.rotate_points(projection.landmarks(model, face, 'ibug68'), centre, angle),
       atol=1e-3,
     )
     back = boxes.rotate_params(turned, centre, -angle)
+    # float32 of numbers up to 30, rotated twice.
     np.testing.assert_allclose(back.camera, face.camera, atol=1e-5)
 
   def test_square_box_golden(self):
@@ -191,6 +196,7 @@ class BoxesTest(parameterized.TestCase):
     model = make_toy_model()
     points = projection.landmarks(model, boxes.initial_params(model, 114), 'ibug68')
     box = np.asarray(boxes.points_box(points, jnp.ones(68, bool)))
+    # float32 of sums of numbers up to 114.
     self.assertAlmostEqual(float(np.sqrt(box[2] * box[3])), 114.0, places=2)
     np.testing.assert_allclose(box[:2] + box[2:] / 2, [56.5, 56.5], atol=1e-3)
     # Upright: the chin (8) is below the nose tip (33) on the crop.

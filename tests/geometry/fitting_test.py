@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pifa_jax.face_models import load_face_model
-from pifa_jax.geometry import boxes, fitting, projection
+from pifa_jax.geometry import fitting, projection
 from pifa_jax.types import FaceParams
 from tests.toy_model import make_toy_model
 
@@ -108,6 +108,7 @@ class FitLandmarksTest(parameterized.TestCase):
     fitted, _ = fit(np.asarray(landmarks_of(make_faces(8))), np.ones((8, 68), bool))
     rows = np.asarray(fitted.camera[:, :, :3])
     norm = np.linalg.norm(rows, axis=-1)
+    # A closed form in float32, several roundings deep (`nearest_scaled_rotation`).
     np.testing.assert_allclose(norm[:, 0], norm[:, 1], rtol=1e-4)
     cosine = np.einsum('bi,bi->b', rows[:, 0], rows[:, 1]) / norm[:, 0] ** 2
     np.testing.assert_allclose(cosine, np.zeros(8), atol=1e-4)
@@ -241,13 +242,6 @@ class RidgeTest(absltest.TestCase):
     # The solver stops at a thousandth of the right-hand side.
     error = np.linalg.norm(got - primal) / np.linalg.norm(primal)
     self.assertLess(error, 0.01)
-
-  def test_square_root_of_area_is_the_unit(self):
-    points = np.asarray(landmarks_of(make_faces(1)))[0]
-    box = np.asarray(boxes.points_box(points, np.ones(68, bool)))
-    self.assertAlmostEqual(
-      float(np.sqrt(box[2] * box[3])), float(sizes(points[None])[0]), places=2
-    )
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ class VertexMaskTest(absltest.TestCase):
 
   def test_nose_mask_is_the_normalised_gaussian(self):
     mask = np.asarray(masks.vertex_mask(self.model, 'nose'))
+    # float32 sums over thousands of vertices.
     np.testing.assert_allclose(mask[self.drawn].mean(), 0, atol=1e-5)
     np.testing.assert_allclose(mask[self.drawn].std(), 1, rtol=1e-5)
     self.assertEqual(int(np.argmax(mask)), int(self.model.nose_tip))
@@ -38,6 +39,7 @@ class VertexMaskTest(absltest.TestCase):
     mask = np.asarray(masks.vertex_mask(self.model, 'five'))
     centres = self.model.regions['mask_five']
     self.assertTrue(np.all(mask[centres] > 1))
+    # float32 sums over thousands of vertices.
     np.testing.assert_allclose(mask[self.drawn].mean(), 0, atol=1e-5)
     np.testing.assert_allclose(mask[self.drawn].std(), 1, rtol=1e-5)
     # Between the eyes, and on the chin, it is lower than at the centres.

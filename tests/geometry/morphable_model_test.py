@@ -61,6 +61,7 @@ class ShapeTest(absltest.TestCase):
       (_, tiled), tiled_slopes = run(faces, model)
       one = morphable_model.shape(model, jax.tree.map(lambda x: x[4], faces))
     self.assertEqual(model.tiles.shape, (3, 1 + 12, 3 * tile))
+    # float32 sums in another order, of coordinates up to 100; below, of 1,600 of them.
     np.testing.assert_allclose(cut, wanted, atol=1e-4)
     np.testing.assert_array_equal(tiled, cut)
     np.testing.assert_allclose(one, wanted[4], atol=1e-4)
@@ -119,6 +120,7 @@ class RestrictTest(absltest.TestCase):
     ids = np.asarray(_MODEL.regions['rendered'])[::-1]
     part = morphable_model.restrict(_MODEL, ids)
     face = boxes.initial_params(_MODEL, 50).replace(identity=jnp.ones(8))
+    # Products of other shapes sum in another order; float32 of coordinates up to 100.
     np.testing.assert_allclose(
       morphable_model.shape(part, face),
       morphable_model.shape(_MODEL, face)[ids],

@@ -61,10 +61,37 @@ class FrameTest(parameterized.TestCase):
     rng = np.random.default_rng(3)
     camera, points = rng.normal(size=(2, 4)), rng.normal(size=(7, 3))
     found = points @ np.asarray(projection.axes(jnp.asarray(camera))).T
+    # float32 against float64, of numbers up to 10.
     np.testing.assert_allclose(
       found[:, :2] + camera[:, 3], projection.project(camera, points), atol=1e-5
     )
     np.testing.assert_allclose(found[:, 2], projection.depth(camera, points), atol=1e-5)
+
+  def test_a_mesh_lies_on_its_photo_and_keeps_its_sense(self):
+    rng = np.random.default_rng(1)
+    axis, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    axis *= np.sign(np.linalg.det(axis))
+    camera = np.concatenate([0.8 * axis[:2] * [[1], [-1]], [[50], [60]]], axis=1)
+    vertices = rng.normal(scale=30, size=(20, 3))
+    placed = projection.image_vertices(camera, vertices)
+    np.testing.assert_allclose(placed[:, :2], vertices @ camera[:, :3].T + camera[:, 3])
+    # A rotation with a scale: no mirror, distances times 0.8.
+    linear = np.linalg.lstsq(vertices - vertices[0], placed - placed[0], rcond=None)[0]
+    self.assertAlmostEqual(np.linalg.det(linear), 0.8**3, places=9)
+    # Nearer to the viewer is smaller: the third row of the rotation points at him.
+    np.testing.assert_allclose(placed[:, 2], -0.8 * vertices @ axis[2], atol=1e-12)
+    # On the device in float32, of numbers up to 100.
+    np.testing.assert_allclose(
+      projection.depth(jnp.float32(camera), jnp.float32(vertices)),
+      placed[:, 2],
+      atol=1e-4,
+    )
+
+  def test_visible_is_facing_the_camera(self):
+    front = np.array([-0.1, 0.0, 1e-30, 0.5, np.nan])
+    np.testing.assert_array_equal(
+      projection.is_visible(front), [False, False, True, True, False]
+    )
 
   def test_frontability_is_the_cosine_to_the_viewer(self):
     camera = jnp.array([[0.5, 0, 0, 0], [0, -0.5, 0, 0]])
@@ -125,6 +152,7 @@ class PoseTest(parameterized.TestCase):
       camera = rng.normal(size=(2, 4)).astype(np.float32)
       u, s, vt = np.linalg.svd(camera[:, :3], full_matrices=False)
       rows, scale = projection.nearest_scaled_rotation(jnp.asarray(camera))
+      # float32; the closed form divides by the smaller singular value.
       np.testing.assert_allclose(rows, u @ vt, atol=2e-5)
       np.testing.assert_allclose(scale, s.mean(), rtol=1e-5)
 
@@ -147,6 +175,7 @@ class LandmarksTest(absltest.TestCase):
     )
     whole = projection.project(face.camera, morphable_model.shape(_MODEL, face))
     for scheme, b in _MODEL.landmark_schemes.items():
+      # float32 of points some tens of pixels away, in sums of another order.
       np.testing.assert_allclose(
         projection.landmarks(_MODEL, face, scheme), whole[b], atol=1e-4
       )

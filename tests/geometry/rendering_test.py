@@ -4,6 +4,7 @@ from absl.testing import absltest
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 
 from pifa_jax.geometry import depth_keys, morphable_model, projection, rendering
 from tests.toy_model import make_toy_model
@@ -67,18 +68,17 @@ class RasterizeTest(absltest.TestCase):
       both = np.isfinite(expected) & np.isfinite(np.asarray(z))
       # A pixel centre on the silhouette's edge may fall either way.
       self.assertLess(np.mean(np.isfinite(expected) != np.isfinite(z)), 2e-3)
+      # float32 of depths up to 30 pixels, interpolated in slivers.
       np.testing.assert_allclose(np.asarray(z)[both], expected[both], atol=1e-3)
       np.testing.assert_array_equal(np.asarray(ids) >= 0, np.isfinite(z))
-      np.testing.assert_allclose(np.asarray(weights).sum(-1)[both], 1, atol=1e-4)
+      np.testing.assert_allclose(np.asarray(weights).sum(-1)[both], 1, atol=1e-6)
 
   def test_no_holes(self):
     for yaw in (-90.0, 10.0, 50.0):
       _, positions, depth = _posed(yaw)
       covered = np.asarray(_rasterize(positions, depth)[0]) >= 0
-      # The ellipsoid's silhouette is convex but for the nose: every row's
-      # covered pixels are one run.
-      for row in covered:
-        self.assertLessEqual(np.sum(np.diff(row.astype(int)) == 1), 2 - row[0])
+      np.testing.assert_array_equal(covered, ndimage.binary_fill_holes(covered))
+      # The ellipsoid alone covers 0.3^2 pi 90 times 65 to 70 pixels, about 1,700.
       self.assertGreater(covered.sum(), 800)
 
   def test_triangles_of_any_size_are_drawn_alike(self):
@@ -128,6 +128,7 @@ class RasterizeTest(absltest.TestCase):
     found = rendering.interpolate(ids, weights, _MODEL.triangles, positions)
     v, u = np.mgrid[:_SIZE, :_SIZE]
     there = np.asarray(ids) >= 0
+    # float32; a sliver divides by its small area.
     np.testing.assert_allclose(
       np.asarray(found)[there], np.stack([u, v], -1)[there], atol=2e-3
     )
@@ -156,7 +157,7 @@ class ShadeTest(absltest.TestCase):
       light_color=jnp.ones(3),
       specular=0.0,
     )
-    np.testing.assert_allclose(lit[:, 0], [0.5 * 1.2, 0.2, 0.2], rtol=1e-5)
+    np.testing.assert_allclose(lit[:, 0], [0.5 * 1.2, 0.2, 0.2], rtol=1e-6)
 
 
 if __name__ == '__main__':

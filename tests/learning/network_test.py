@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from pifa_jax.face_models import load_face_model
+from pifa_jax.geometry import projection
 from pifa_jax.learning import network
+from pifa_jax.types import FaceParams
 from tests.toy_model import make_toy_model
 
 _TOY = make_toy_model()
@@ -31,6 +33,10 @@ def _shapes(config):
   return variables, out
 
 
+def _count(tree):
+  return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
+
+
 @functools.lru_cache(maxsize=None)
 def _apply(config):
   """A network on the toy model, its variables and two images."""
@@ -43,7 +49,7 @@ def _apply(config):
   return net, geometry, variables, image
 
 
-class PaperPresetTest(absltest.TestCase):
+class PresetTest(parameterized.TestCase):
   def test_parameter_counts(self):
     model = load_face_model()
     config = network.PRESETS['paper']
@@ -52,21 +58,55 @@ class PaperPresetTest(absltest.TestCase):
     shapes = jax.eval_shape(
       net.init, jax.random.key(0), jnp.zeros((1, 114, 114, 3)), geometry
     )
-    count = lambda tree: sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
-    blocks = [count(shapes['params'][f'block{i}']) for i in range(1, 7)]
+    blocks = [_count(shapes['params'][f'block{i}']) for i in range(1, 7)]
     self.assertEqual(
       [round(b / 1e6, 2) for b in blocks], [41.78, 62.58, 83.38, 104.18, 104.19, 104.19]
     )
-    self.assertEqual(round(count(shapes['params']) / 1e6, 1), 500.3)
+    self.assertEqual(round(_count(shapes['params']) / 1e6, 1), 500.3)
     self.assertEqual(model.num_params, 236)
     block = shapes['params']['block2']
     self.assertEqual(block['conv1']['kernel'].shape, (3, 3, 3 + 16 + 1, 20))
     self.assertEqual(block['fc1']['kernel'].shape, (57 * 57 * 24, 800))
     self.assertEqual(block['fc2']['kernel'].shape, (800, 236))
 
-  def test_small_presets_are_small(self):
-    self.assertEqual(network.PRESETS['small'].num_blocks, 6)
-    self.assertEqual(network.PRESETS['tiny'].num_blocks, 6)
+  @parameterized.parameters(('small', 28, 19.45), ('tiny', 28, 5.9))
+  def test_small_presets_have_six_blocks_of_few_weights(self, name, side, millions):
+    config = network.PRESETS[name]
+    variables, out = _shapes(config)
+    self.assertEqual(out['params'].shape, (6, 2, _TOY.num_params))
+    self.assertEqual(
+      [v.shape[1] for v in out['visualization']], [config.crop_size] + [side] * 5
+    )
+    self.assertEqual(round(_count(variables['params']) / 1e6, 2), millions)
+
+
+class ParamScalesTest(absltest.TestCase):
+  def test_golden(self):
+    camera = np.array([[0.6, 0, 0, 7], [0, -0.6, 0, 9]], np.float32)
+    scales = network.param_scales(_TOY, FaceParams(camera, None, None), 100)
+    # Two of six entries are 0.6: rms 0.6 / sqrt(3). A tenth of 100 pixels.
+    row = [0.6 / np.sqrt(3)] * 3 + [10]
+    np.testing.assert_allclose(
+      scales, [*row, *row, *_TOY.identity_stddev, *_TOY.expression_stddev], rtol=1e-6
+    )
+
+  def test_the_same_for_a_turned_head(self):
+    scales = [
+      network.param_scales(
+        _TOY,
+        FaceParams(
+          projection.camera_from_pose(
+            projection.rotation_from_euler(yaw, 0.3, -0.5), 0.6, jnp.zeros(2)
+          ),
+          None,
+          None,
+        ),
+        100,
+      )
+      for yaw in (0.0, 1.2)
+    ]
+    # float32, through a rotation.
+    np.testing.assert_allclose(scales[0], scales[1], rtol=1e-5)
 
 
 class VariantTest(parameterized.TestCase):
@@ -163,6 +203,7 @@ class UpdateTest(absltest.TestCase):
     self.assertLess(
       float(jnp.abs((out['params'][-1] - start) / geometry.scales).max()), 0.1
     )
+    # float32 sums of numbers of different size, fused or not.
     np.testing.assert_allclose(
       out['params'],
       out['inputs'] + geometry.scales * out['updates'],

@@ -83,6 +83,7 @@ class CaffeTest(absltest.TestCase):
 class ScheduleTest(absltest.TestCase):
   def test_paper_values(self):
     schedule = optimizer.learning_rate_schedule(optimizer.PRESETS['paper'], 3300)
+    # The rates are products of float32 ratios.
     np.testing.assert_allclose(
       [schedule(s) for s in (0, 1999, 2000, 2899, 2900, 3299)],
       [1e-6, 1e-6, 5e-7, 5e-7, 1e-7, 1e-7],
@@ -103,6 +104,7 @@ class ScheduleTest(absltest.TestCase):
     params = {'a': {'kernel': jnp.zeros(2)}}
     grads = {'a': {'kernel': jnp.array([3.0, 4.0])}}
     updates, _ = solver.update(grads, solver.init(params), params)
+    # A norm in float32.
     np.testing.assert_allclose(updates['a']['kernel'], [-0.6, -0.8], rtol=1e-5)
 
   def test_bad_numbers(self):

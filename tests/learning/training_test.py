@@ -257,6 +257,7 @@ class StepTest(parameterized.TestCase):
       params=np.stack([flatten_params(face) for face in faces]),
       box=rows.box * [-1, 1, 1, 1] + [_SIDE - 1 - 20, 0, 0, 0],
     )
+    # float32 of some tens of pixels, counted from the other side.
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3),
       make(rows, 1.0),
@@ -283,12 +284,108 @@ class StepTest(parameterized.TestCase):
     found = training.place_hidden(
       _make_batch(dataclasses.replace(rows, landmarks=hidden), 16, 8), landmark_model
     )
+    # float32 of coordinates up to 100, in sums of another order.
     np.testing.assert_allclose(found.landmarks, wanted.landmarks, atol=1e-3)
     np.testing.assert_array_equal(found.visible, rows.visible)
 
-  def test_uneven_batch(self):
-    with self.assertRaisesRegex(ValueError, 'batch_size=6 does not split over 4'):
-      parallel.split_over((np.zeros(6),), 4)
+  def test_faces_without_labels_are_left_out_of_the_error_and_counted(self):
+    step, state, *rest = make_step()
+    rows, ids = make_rows(8), np.arange(8, dtype=np.int32)
+    _, base = step(state, rows, ids, *rest)
+    self.assertEqual(int(base['num_without_labels']), 0)
+    # Labelled or not, face 3 is in the batch's statistics, so the others' errors stay.
+    without = np.array(rows.visible)
+    without[3] = False
+    padding = np.ones(8, np.float32)
+    padding[3] = 0.0
+    _, a = step(state, dataclasses.replace(rows, visible=without), ids, *rest)
+    _, b = step(state, dataclasses.replace(rows, weight=padding), ids, *rest)
+    # Sums of the same seven numbers, divided by 8 and times 8 / 7, or by 7.
+    np.testing.assert_allclose(a['nme'], b['nme'], rtol=1e-6)
+    self.assertGreater(np.abs(a['nme'] / base['nme'] - 1).min(), 1e-4)
+    self.assertEqual((int(a['num_without_labels']), bool(a['finite'])), (1, True))
+    # Padding is no face, whether it has labels or not.
+    _, c = step(
+      state, dataclasses.replace(rows, visible=without, weight=padding), ids, *rest
+    )
+    np.testing.assert_allclose(c['nme'], b['nme'], rtol=1e-6)
+    self.assertEqual(int(c['num_without_labels']), 0)
+    _, d = step(
+      state, dataclasses.replace(rows, visible=np.zeros_like(without)), ids, *rest
+    )
+    self.assertTrue(np.isnan(d['nme']).all())
+    self.assertEqual((int(d['num_without_labels']), bool(d['finite'])), (8, True))
+
+
+class EvaluateRowsTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    step, state, cls.geometry, cls.landmark_model = make_step()
+    del step
+    net = network.PifaNetwork(_CONFIG, _MODEL.num_params)
+    # Blocks that add nothing: every prediction is P^0.
+    silent = jax.tree_util.tree_map_with_path(
+      lambda path, x: 0 * x if path[-2].key == 'fc2' else x, state.params
+    )
+    cls.variables = {'params': silent, 'batch_stats': state.batch_stats}
+    cls.rows = make_rows(3)
+    cls.evaluate = staticmethod(
+      jax.jit(
+        functools.partial(training.evaluate_rows, network=net),
+        static_argnames='augment',
+      )
+    )
+
+  def test_boxes_as_given(self):
+    out = self.evaluate(self.variables, self.rows, self.geometry, self.landmark_model)
+    start = boxes.initial_params(_MODEL, 16)
+    points = projection.landmarks(_MODEL, start, 'ibug68')
+    # Two blocks, and before the first: float32 of some tens of pixels.
+    self.assertEqual(out['landmarks'].shape, (3, 3, 68, 2))
+    np.testing.assert_allclose(
+      out['landmarks'], np.broadcast_to(points, (3, 3, 68, 2)), atol=1e-4
+    )
+    np.testing.assert_array_equal(out['params'], np.tile(flatten_params(start), (3, 1)))
+    np.testing.assert_array_equal(
+      out['visible'],
+      np.tile(projection.landmark_visibility(_MODEL, start, 'ibug68'), (3, 1)),
+    )
+    # The box is 20 cached pixels wide, from 3.5; the crop has 16.
+    np.testing.assert_allclose(
+      out['target'], (self.rows.landmarks - 3.5) * 0.8 - 0.5, atol=1e-4
+    )
+    np.testing.assert_array_equal(out['target_visible'], self.rows.visible)
+    np.testing.assert_allclose(out['box_size'], 16.0, rtol=1e-6)
+    np.testing.assert_allclose(out['scale'], 0.8, rtol=1e-6)
+    self.assertEqual([v.shape for v in out['visualization']], [(3, 16, 16), (3, 8, 8)])
+
+  def test_jittered_boxes(self):
+    out = self.evaluate(
+      self.variables,
+      self.rows,
+      self.geometry,
+      self.landmark_model,
+      keys=batching.sample_keys(0, jnp.int32(0), jnp.arange(3)),
+      augment=batching.AugmentConfig(shift_jitter=0.0, scale_jitter=0.2),
+    )
+    # Another size about the same centre, (13.5, 13.5) in the cache and 7.5 in the crop.
+    scale = np.asarray(out['scale'])
+    self.assertGreater(np.ptp(scale), 0.01)
+    np.testing.assert_allclose(out['box_size'], 20 * scale, rtol=1e-6)
+    # float32 of some tens of pixels.
+    np.testing.assert_allclose(
+      out['target'],
+      (self.rows.landmarks - 13.5) * scale[:, None, None] + 7.5,
+      atol=1e-4,
+    )
+
+  def test_a_network_for_several_devices_is_refused(self):
+    net = network.PifaNetwork(_CONFIG, _MODEL.num_params, axis_name=parallel.AXIS)
+    with self.assertRaisesRegex(ValueError, "axis_name='batch'"):
+      training.evaluate_rows(
+        self.variables, self.rows, self.geometry, self.landmark_model, network=net
+      )
 
 
 class MemoryTest(absltest.TestCase):
@@ -394,6 +491,14 @@ class MakeBatchTest(absltest.TestCase):
 
 
 class LossLayoutTest(absltest.TestCase):
+  def test_later_blocks_weigh_more(self):
+    # Sec. 4: block i of N_v weighs i.
+    step, state, *rest = make_step()
+    _, result = step(state, make_rows(8), np.arange(8, dtype=np.int32), *rest)
+    first, second = np.float64(result['block_loss'])
+    self.assertGreater(min(first, second), 1e-2)
+    np.testing.assert_allclose(result['loss'], first + 2 * second, rtol=1e-6)
+
   def test_eq_6_first_then_eq_7(self):
     rows = make_rows(3)
     batch = _make_batch(rows, 16, 8)
@@ -416,6 +521,7 @@ class LossLayoutTest(absltest.TestCase):
       geometry,
       training.LossConfig(**kw),
     )
+    # Squares of what rounding leaves of some tens of pixels.
     np.testing.assert_allclose(loss(), 0, atol=1e-4)
     outputs['updates'] = jnp.stack([zero, zero])
     residual = (
@@ -425,6 +531,7 @@ class LossLayoutTest(absltest.TestCase):
       )
       / 2
     )
+    # float32 sums of 20 squares.
     np.testing.assert_allclose(loss()[0], residual, rtol=1e-4)
     outputs['params'] = jnp.stack([start, start])
     points = np.asarray(training.predict_landmarks(model, start))
@@ -432,6 +539,7 @@ class LossLayoutTest(absltest.TestCase):
     expected = (
       np.sum((seen * (points - np.asarray(batch.landmarks))) ** 2, axis=(1, 2)) / 2
     )
+    # float32 sums of 136 squares of differences of some tens of pixels.
     np.testing.assert_allclose(loss()[1], expected, rtol=1e-4)
     np.testing.assert_allclose(loss(num_param_blocks=0)[0], expected, rtol=1e-4)
 
