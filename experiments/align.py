@@ -20,8 +20,8 @@ from experiments.lib import (
   figures,
   restore,
 )
-from pifa_jax.datasets.samples import decode_image, list_images_below
 from pifa_jax.files import formats
+from pifa_jax.files.images import decode_image, list_images_below
 from pifa_jax.geometry.mirror import coefficient_signs
 from pifa_jax.inference import AlignedFaces, Aligner
 

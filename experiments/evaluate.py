@@ -48,6 +48,9 @@ _PROTOCOL_OF = {
   '300wlp': 'aflw2000',
   'aflw2000': 'aflw2000',
   'folder': 'box',
+  'coco': 'box',
+  'wflw': 'box',
+  'cofw': 'box',
   'synthetic': 'box',
 }
 # Test sets whose photos are in a training set.
@@ -80,6 +83,11 @@ def main(run: cli.Run) -> int:
   geometry = network.network_geometry(model, config.network)
   step, variables, checkpoint = trained_run.load(model, f.weights)
   data = data_loading.open_test(model, labels, _log, split=f.split)
+  if data.kind == 'real' and data.crops.content_hash == config.data_hash:
+    raise cli.UserError(
+      f'--split={f.split} of {f.data_dir} holds the very photos that this checkpoint was '
+      'trained on: a score would mean nothing. Evaluate on others.'
+    )
   # A flag file names the TRAINING run's folder: a result goes into it, beside
   # the run's own record.
   workdir = run.make_folder(

@@ -21,8 +21,9 @@ import numpy as np
 from experiments.lib import cli, data_loading, figures
 from pifa_jax import face_models
 from pifa_jax.datasets import label_fitting, registry, w300lp
-from pifa_jax.datasets.samples import decode_image, list_images
+from pifa_jax.datasets.samples import MissingSplitError
 from pifa_jax.files import formats
+from pifa_jax.files.images import decode_image, list_images
 from pifa_jax.geometry import cropping, fitting, morphable_model, projection
 from pifa_jax.types import unflatten_params
 
@@ -75,7 +76,10 @@ def main(run: cli.Run) -> int:
     rows += _fit(model, group, f, workdir, failures)
   outliers = _outliers([row['residual'] for row in rows])
   rows = sorted(
-    (dict(row, outlier=bool(o)) for row, o in zip(rows, outliers)),
+    (
+      dict(row, outlier=bool(o or row['contradiction']))
+      for row, o in zip(rows, outliers)
+    ),
     key=lambda row: -row['residual'],
   )
   with open(workdir / 'residuals.csv', 'w', newline='') as file:
@@ -108,7 +112,10 @@ def main(run: cli.Run) -> int:
       f'{np.mean([row["pixels"] for row in rows]):.2f} pixels.'
     )
   for row in rows:
-    if row['outlier']:
+    if row['contradiction']:
+      print(f'doubtful: {row["name"]}: {row["contradiction"]}')
+  for row in rows:
+    if row['outlier'] and not row['contradiction']:
       print(
         f'outlier: {row["name"]}, {100 * row["residual"]:.2f} %: look at its landmarks.'
       )
@@ -125,7 +132,10 @@ def _read_data_set(f):
   faces, failures = {}, {}
   for split in registry.DATASETS[f.dataset].splits:
     if split in ('train', 'test'):
-      found = data_loading.read(f, split)
+      try:
+        found = data_loading.read(f, split)
+      except MissingSplitError:
+        continue  # the other split has faces, or reading it says why not
       faces.update(
         (
           s.name,
@@ -172,7 +182,7 @@ def _read_files(path):
   for path in files:
     name = path.relative_to(root).as_posix()
     try:
-      found = formats.read_landmarks(path)
+      found = formats.read_landmarks(path, hidden_points=flags.FLAGS.hidden_points)
     except (OSError, ValueError) as error:
       failures.append((name, str(error)))
       continue
@@ -205,10 +215,15 @@ def _fit(model, faces, f, workdir, failures):
     file=sys.stderr,
   )
   angles = projection.pose_degrees(params)
+  doubts = label_fitting.contradictions(
+    model, params, residuals, visible, scheme=scheme
+  )
   # Sent to the device once, not with every face.
   on_device = jax.device_put(model)
   rows = []
-  for face, vector, residual, angle in zip(faces, params, residuals, angles):
+  for face, vector, residual, angle, doubt in zip(
+    faces, params, residuals, angles, doubts
+  ):
     if not np.isfinite(residual):
       failures.append(
         (
@@ -233,6 +248,7 @@ def _fit(model, faces, f, workdir, failures):
         if f.march
         else float(gap.mean()),
         'angles': (angle[1], angle[0], angle[2]),
+        'contradiction': doubt,
       }
     )
     try:

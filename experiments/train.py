@@ -20,7 +20,7 @@ import numpy as np
 from experiments.lib import cli, data_loading, figures, restore, scoring
 from experiments.lib import config as config_lib
 from pifa_jax import face_models
-from pifa_jax.datasets import crop_cache, registry, sampler
+from pifa_jax.datasets import crop_cache, sampler
 from pifa_jax.evaluation import protocols
 from pifa_jax.geometry import mirror, projection
 from pifa_jax.learning import checkpoints, losses, network, parallel, training
@@ -131,14 +131,7 @@ def main(run: cli.Run) -> int:
     data = data_loading.open_training(
       _log, margin=crop_cache.margin_for(f.shift_jitter, f.scale_jitter, f.box_scale)
     )
-    has_test = f.dataset == 'synthetic' or (
-      'test' in registry.DATASETS[f.dataset].splits
-    )
-    test = (
-      data_loading.open_test(data.model, data.scheme, _log)
-      if has_test
-      else data_loading.validation_as_test(data)
-    )
+    test = data_loading.test_or_validation(data, _log)
     config = config_lib.from_flags(
       dataset=data.name,
       landmark_scheme=data.scheme,

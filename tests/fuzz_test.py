@@ -9,9 +9,9 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import scipy.io
 
-from pifa_jax.datasets import crop_cache, samples
+from pifa_jax.datasets import crop_cache
 from pifa_jax.face_models import ict_facekit, load_landmark_ids, npz_format
-from pifa_jax.files import formats, matlab_files
+from pifa_jax.files import formats, images, matlab_files
 from pifa_jax.learning import checkpoints
 from tests import thorough
 from tests.learning.checkpoints_test import make_state
@@ -124,7 +124,7 @@ def _image(folder):
 
   path = folder / 'a.jpg'
   Image.fromarray(np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)).save(path)
-  return path, lambda: samples.decode_image(path.read_bytes(), 'a.jpg')
+  return path, lambda: images.decode_image(path.read_bytes(), 'a.jpg')
 
 
 def _crop_cache(folder):

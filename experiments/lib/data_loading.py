@@ -16,13 +16,14 @@ from pifa_jax.datasets import (
   synthetic,
   tfds_records,
 )
-from pifa_jax.datasets.samples import SampleSet
+from pifa_jax.datasets.samples import MissingSplitError, SampleSet
 from pifa_jax.face_models import (
   face_model_hash,
   load_expression_units,
   load_face_model,
   load_landmark_ids,
 )
+from pifa_jax.files import formats
 from pifa_jax.geometry import fitting, projection
 from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import MorphableModel
@@ -115,6 +116,25 @@ flags.DEFINE_float(
 )
 
 
+flags.DEFINE_enum(
+  'hidden_points',
+  'auto',
+  formats.HIDDEN_POINTS,
+  'How .pts and other plain label files mark hidden points: negative = (-x, -y), and '
+  '(-1, -1) without a location (MERL-RAV); minus_one = (-1, -1) alone; none = negative '
+  'numbers are points outside the photo; auto = as the files show by themselves.',
+)
+flags.DEFINE_boolean(
+  'strict', False, 'Refuse a data set of which parts are missing, instead of saying so.'
+)
+flags.DEFINE_boolean(
+  'check_labels',
+  True,
+  'Leave training photos out whose labels their own fit contradicts, such as mirrored '
+  'photos whose left and right points were not exchanged.',
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
   """A data set ready for training.
@@ -126,7 +146,8 @@ class TrainingData:
     scheme: name of the landmark scheme.
     crops: the training set.
     train_ids: rows to train on.
-    validation_ids: rows held out, evenly spread; no photo is in both.
+    validation_ids: rows held out, evenly spread; no photo is in both. With
+      --validation=0, all rows are for training, and some of them stand here.
   """
 
   name: str
@@ -196,6 +217,19 @@ def open_training(log: Log, *, margin: float = crop_cache.MARGIN) -> TrainingDat
     model, scheme = scheme_of(model, f, 'train', log)
     found = open_real(model, scheme, 'train', log, margin=margin)
   held_out = _held_out(found.groups, f.validation)
+  watched = held_out
+  if not f.validation:
+    watched = _held_out(found.groups, _WATCHED)
+    log(
+      '--validation=0: no photo is held out; the validation error is of '
+      f'{watched.sum()} training faces.'
+    )
+  elif held_out.all():
+    raise ValueError(
+      f'The training set has one photo alone, and --validation={f.validation:g} holds '
+      'it out: nothing is left to train on. Add photos, or say --validation=0 to train '
+      'on all of them.'
+    )
   return TrainingData(
     name=f.dataset,
     model=model,
@@ -203,7 +237,7 @@ def open_training(log: Log, *, margin: float = crop_cache.MARGIN) -> TrainingDat
     scheme=scheme,
     crops=found,
     train_ids=np.where(~held_out)[0],
-    validation_ids=np.where(held_out)[0],
+    validation_ids=np.where(watched)[0],
   )
 
 
@@ -257,15 +291,44 @@ def open_test(
   if split not in data.splits:
     raise ValueError(f'--split={split}: {data.title} has {", ".join(data.splits)}.')
   where = os.path.basename(os.path.normpath(f.data_dir or f.tfds_dir or ''))
+  crops = open_real(model, scheme, split, log, margin=margin)
   return TestData(
     name=f.dataset,
-    title=f'{data.title} ({where}), {split}',
+    title=f'{data.title} ({where}), {split}{_incomplete(crops)}',
     kind='real',
-    crops=open_real(model, scheme, split, log, margin=margin),
+    crops=crops,
     box_noise=None,
     box_rule=data.box_rule,
     hidden_is_labelled=data.hidden_is_labelled,
   )
+
+
+def _incomplete(crops):
+  """What a result line says of a data set that lacks something; '' if it is whole."""
+  gaps = crops.meta.get('gaps')
+  return f', incomplete: {", ".join(gaps)}' if gaps else ''
+
+
+def test_or_validation(data: TrainingData, log: Log) -> TestData:
+  """The test set of the training set that the flags name, for a final score.
+
+  Args:
+    data: the training set.
+    log: prints a sentence for the user.
+
+  Returns:
+    The split test if it is there, else the held-out rows, called so.
+
+  Raises:
+    FileNotFoundError, ValueError: with one sentence for the user.
+  """
+  name = flags.FLAGS.dataset
+  if name == 'synthetic' or 'test' in registry.DATASETS[name].splits:
+    try:
+      return open_test(data.model, data.scheme, log)
+    except MissingSplitError as error:
+      log(f'The final score is of the validation faces: {error}')
+  return validation_as_test(data)
 
 
 def validation_as_test(data: TrainingData) -> TestData:
@@ -284,7 +347,9 @@ def validation_as_test(data: TrainingData) -> TestData:
   )
   return TestData(
     name=data.name,
-    title=f'{registry.DATASETS[data.name].title}, validation',
+    title=f'{registry.DATASETS[data.name].title}, '
+    + ('training faces' if np.isin(ids, data.train_ids).all() else 'validation')
+    + _incomplete(rows),
     kind='real',
     crops=part,
     box_noise=None,
@@ -293,9 +358,15 @@ def validation_as_test(data: TrainingData) -> TestData:
   )
 
 
+# Share of the training photos that --validation=0 watches in place of others.
+_WATCHED = 0.05
+
+
 def _held_out(groups, share):
   """Which rows are for validation: evenly spread groups, one at least."""
   names = list(dict.fromkeys(groups))
+  if not share:
+    return np.zeros(len(groups), bool)
   wanted = max(1, round(share * len(names)))
   chosen = {names[i] for i in np.linspace(0, len(names) - 1, wanted).astype(int)}
   return np.array([group in chosen for group in groups])
@@ -483,6 +554,13 @@ def scheme_of(
   if name == 'auto':
     name = registry.DATASETS[f.dataset].scheme
   if name is not None:
+    if name not in model.landmark_schemes and f.landmark_scheme == 'auto':
+      data = registry.DATASETS[f.dataset]
+      raise ValueError(
+        f'The face model {f.face_model} has no landmark scheme {name} for the '
+        f'{data.points} points of {data.title}; give --landmark_scheme a file of their '
+        'vertex ids, as experiments.find_landmarks writes it.'
+      )
     if name not in model.landmark_schemes:
       raise ValueError(
         f'--landmark_scheme={name} is neither a file nor a scheme of the face '
@@ -526,8 +604,14 @@ def read(
     FileNotFoundError, ValueError: with one sentence for the user.
   """
   if f.tfds_dir:
+    if f.hidden_points != 'auto':
+      raise ValueError(
+        f'--hidden_points={f.hidden_points} is for label files; leave --tfds_dir off.'
+      )
     return tfds_records.read(f.dataset, f.tfds_dir, f.data_dir, split, model=model)
-  return registry.read(f.dataset, f.data_dir, split, model=model)
+  return registry.read(
+    f.dataset, f.data_dir, split, model=model, hidden_points=f.hidden_points
+  )
 
 
 def open_real(
@@ -553,13 +637,21 @@ def open_real(
   Raises:
     FileNotFoundError, ValueError: with one sentence for the user.
   """
-  f, found = flags.FLAGS, None
-  if f.tfds_dir:
-    # Makes the records if need be, so that there are files to look at.
-    found = read(f, split, model=model if f.exact_params else None)
-    files = tfds_records.files(f.dataset, f.tfds_dir)
-  else:
-    files = registry.DATASETS[f.dataset].files(f.data_dir, split)
+  f = flags.FLAGS
+  model_of_set = model if f.exact_params else None
+  source = {
+    'data': f.dataset,
+    'split': split,
+    'folder': os.path.abspath(os.path.expanduser(f.tfds_dir or f.data_dir or '')),
+    'tfds': bool(f.tfds_dir),
+    'hidden_points': f.hidden_points,
+  }
+  found = None
+  state = crop_cache.known_fingerprint(f.cache_dir, source)
+  if state is None:
+    found = read(f, split, model=model_of_set)
+    state = crop_cache.remember_sources(f.cache_dir, source, found.sources)
+  keep_doubtful = split != 'train' or not f.check_labels
   key = {
     'data': f.dataset,
     'split': split,
@@ -570,27 +662,26 @@ def open_real(
     'scheme': (
       None if scheme is None else [int(i) for i in model.landmark_schemes[scheme]]
     ),
-    'files': crop_cache.fingerprint(files),
+    'files': state,
+    'hidden_points': f.hidden_points,
+    'keep_doubtful': keep_doubtful,
   }
 
   def build():
-    samples = found or read(f, split, model=model if f.exact_params else None)
-    for note in samples.notes:
-      log(note)
-    total = len(samples.samples) + len(samples.rejects)
-    problem = registry.count_problem(f.dataset, split, total)
-    if problem:
-      log(f'Note: {problem}')
-    log(f'Cropping {len(samples.samples)} {split} photos ...')
-    arrays, more = crop_cache.crop_samples(
+    samples = found or read(f, split, model=model_of_set)
+    gaps = registry.gaps(f.dataset, split, samples)
+    _refuse_gaps(split, gaps)
+    log(f'Cropping {len(samples.samples)} {split} faces ...')
+    crops = crop_cache.crop_samples(
       samples.samples,
       model,
       scheme=scheme,
       exact=f.exact_params,
+      keep_doubtful=keep_doubtful,
       image_size=key['image_size'],
       margin=margin,
     )
-    rejects = samples.rejects + more
+    arrays, rejects = crops.arrays, samples.rejects + crops.rejects
     fit = (
       ''
       if scheme is None
@@ -600,6 +691,33 @@ def open_real(
       f'{split}: {len(arrays["names"])} faces, {fit}{len(rejects)} rejected'
       + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10])
     )
+    arrays['facts'] = {
+      'notes': samples.notes,
+      'gaps': list(gaps),
+      'doubts': [[r.name, r.reason] for r in crops.doubts],
+    }
     return arrays, rejects
 
-  return crop_cache.open_or_build(f.cache_dir, key, build)
+  crops = crop_cache.open_or_build(f.cache_dir, key, build)
+  _refuse_gaps(split, crops.meta['gaps'])
+  # Said at every run, not only when the crops are made.
+  for note in crops.meta['notes']:
+    log(note)
+  if crops.meta['gaps']:
+    log(f'Note: {split} is incomplete: {", ".join(crops.meta["gaps"])}.')
+  doubts = crops.meta['doubts']
+  if doubts:
+    log(
+      f'{split}: the labels of {len(doubts)} faces are contradicted by their fit; they '
+      + ('are kept' if keep_doubtful else 'are left out (--nocheck_labels keeps them)')
+      + ''.join(f'\n  {name}: {reason}' for name, reason in doubts[:10])
+    )
+  return crops
+
+
+def _refuse_gaps(split, gaps):
+  if gaps and flags.FLAGS.strict:
+    raise ValueError(
+      f'--strict: {flags.FLAGS.dataset}, {split} is incomplete: {", ".join(gaps)}; '
+      'add what is missing, or leave --strict off to use what is there.'
+    )

@@ -17,8 +17,15 @@ from pifa_jax.geometry import projection
 from tests import miniatures
 
 _REAL = os.environ.get('PIFA_JAX_300WLP_SAMPLES')
+# COCO's miniature has no file for testing, WFLW's no face with the last attributes.
+_NOT_THERE = {('coco', 'test')} | {
+  ('wflw', name) for name in ('makeup', 'occlusion', 'blur')
+}
 _SPLITS = [
-  (name, split) for name, data in registry.DATASETS.items() for split in data.splits
+  (name, split)
+  for name, data in registry.DATASETS.items()
+  for split in data.splits
+  if (name, split) not in _NOT_THERE
 ]
 
 
@@ -46,15 +53,13 @@ class EveryDataSetTest(DataSetTestCase):
       # Boxes hold their landmarks; one pixel for the edges of AFW's.
       self.assertTrue(np.all(marks >= sample.box[:2] - 1))
       self.assertTrue(np.all(marks <= sample.box[:2] + sample.box[2:] + 1))
-    paths = registry.DATASETS[name].files(self.root, split)
-    self.assertLen(set(paths), len(paths))
-    self.assertTrue(all(path.exists() for path in paths))
+    self.assertEqual(found.missing, ())
 
   @parameterized.parameters(sorted(registry.DATASETS))
   def test_records_give_the_samples_of_the_folder(self, name):
     miniatures.WRITERS[name](self.root)
     for split in registry.DATASETS[name].splits:
-      if split not in ('train', 'test'):
+      if split not in ('train', 'test') or (name, split) in _NOT_THERE:
         continue
       raw = registry.read(name, self.root, split)
       records = tfds_records.read(name, self.root / 'tfds', self.root, split)
@@ -285,12 +290,6 @@ class FolderTest(DataSetTestCase):
     for number, sample in enumerate(found.samples):
       np.testing.assert_allclose(sample.landmarks, points[number], atol=1e-3)
       self.assertEqual(sample.visible.sum(), 68 - number % 2)
-
-  def test_splits_are_folders_if_they_are_there(self):
-    miniatures.write_folder(self.root / 'train' / 'deeper', 3)
-    miniatures.write_folder(self.root / 'test', 2)
-    self.assertLen(registry.read('folder', self.root, 'train').samples, 3)
-    self.assertLen(registry.read('folder', self.root, 'test').samples, 2)
 
   def test_another_number_of_landmarks_is_left_out(self):
     miniatures.write_folder(self.root)
