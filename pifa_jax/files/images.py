@@ -14,8 +14,9 @@ from pifa_jax.files import content
 
 # Twice a 24-megapixel camera; larger images are refused before decoding.
 MAX_PIXELS = 50_000_000
-# Only formats that Pillow decodes by itself: EPS, for one, starts Ghostscript.
-_FORMATS = ['JPEG', 'MPO', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF', 'PPM']
+# Only formats that Pillow decodes by itself: EPS, for one, starts Ghostscript. MPO is
+# read as JPEG.
+_FORMATS = ['JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF', 'PPM']
 _HEIC_SUFFIXES = ('.heic', '.heif')
 IMAGE_SUFFIXES = (
   '.jpg',

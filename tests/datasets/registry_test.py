@@ -62,7 +62,7 @@ class EveryDataSetTest(DataSetTestCase):
       if split not in ('train', 'test') or (name, split) in _NOT_THERE:
         continue
       raw = registry.read(name, self.root, split)
-      records = tfds_records.read(name, self.root / 'tfds', self.root, split)
+      records = tfds_records.read(name, self.root.parent / 'tfds', self.root, split)
       self.assertLen(records.samples, len(raw.samples))
       self.assertEqual((records.notes, records.rejects), (raw.notes, raw.rejects))
       for a, b in zip(raw.samples, records.samples):
@@ -71,7 +71,7 @@ class EveryDataSetTest(DataSetTestCase):
         )
         for field in ('landmarks', 'visible', 'box', 'pose'):
           np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
-      self.assertNotEmpty(tfds_records.files(name, self.root / 'tfds'))
+      self.assertNotEmpty(tfds_records.files(name, self.root.parent / 'tfds'))
 
   @parameterized.parameters(sorted(registry.DATASETS))
   def test_nothing_there(self, name):
@@ -82,7 +82,7 @@ class EveryDataSetTest(DataSetTestCase):
       with self.assertRaisesRegex(FileNotFoundError, 'must hold'):
         tfds_records.read(
           name,
-          self.root / 'tfds',
+          self.root.parent / 'tfds',
           data_dir,
           'test' if name in ('afw', 'aflw2000') else 'train',
         )

@@ -47,7 +47,7 @@ class RoundTripTest(FormatsTestCase):
     np.testing.assert_allclose(
       found.points[0][labelled], self.points[labelled], atol=6e-4
     )
-    np.testing.assert_array_equal(found.box, [1, 2, 30, 40])
+    np.testing.assert_array_equal(found.boxes, [[1, 2, 30, 40]])
 
   def test_json_of_plain_lists(self):
     path = self.root / 'a.json'
@@ -118,7 +118,7 @@ class RefusalTest(FormatsTestCase):
     ('a.pts', b'<html>', 'is not a .pts'),
     ('a.json', b'[' * 100_000, 'is not JSON'),
     ('a.json', b'[1]', 'JSON object'),
-    ('a.json', b'{"landmarks": [[1, NaN]]}', 'holds NaN'),
+    ('a.json', b'{"landmarks": [[1, Infinity]]}', 'holds Infinity'),
     ('a.json', b'{"landmarks": [[1, 1e999]]}', 'not finite'),
     ('a.json', b'{"keypoints": [1, 1e999, 1]}', 'not finite'),
     ('a.json', b'{"landmarks": [[1, 2, 3]]}', 'rows of'),
