@@ -32,19 +32,22 @@ def gradient(height=40, width=60):
   )
 
 
-def faces(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def faces(
+  count: int, seed: int = 0, scheme: str = 'ibug68'
+) -> tuple[np.ndarray, np.ndarray]:
   """Landmarks of built-in faces in images of SIZE x SIZE pixels.
 
   Args:
     count: n.
     seed: of poses.
+    scheme: of the landmarks.
 
   Returns:
-    (n, 68, 2) 0-based pixels and (n, 2, 4) cameras.
+    (n, N, 2) 0-based pixels and (n, 2, 4) cameras.
   """
   model = load_face_model('builtin')
   rng = np.random.default_rng(seed)
-  ids = np.asarray(model.landmark_schemes['ibug68'])
+  ids = np.asarray(model.landmark_schemes[scheme])
   mean = np.asarray(model.mean_shape, np.float64)[ids]
   points, cameras = [], []
   for _ in range(count):
@@ -291,10 +294,14 @@ def write_coco(root: pathlib.Path, count: int = 3) -> np.ndarray:
 def write_wflw(root: pathlib.Path, count: int = 3) -> np.ndarray:
   """WFLW: lists and photos, the first photo with two faces; (2 count, 98, 2) points.
 
-  The 98 points are the 68 and the first 30 of them again, which is enough for a reader.
+  Where the built-in face has no scheme of 98 points, they are the 68 and the first 30 of
+  them again, which is enough for a reader.
   """
   points, _ = faces(2 * count, seed=6)
-  points = np.concatenate([points, points[:, :30]], axis=1)
+  if 'wflw98' in load_face_model('builtin').landmark_schemes:
+    points, _ = faces(2 * count, seed=6, scheme='wflw98')
+  else:
+    points = np.concatenate([points, points[:, :30]], axis=1)
   folder = 'WFLW_annotations/list_98pt_rect_attr_train_test'
   for part, split in enumerate(('train', 'test')):
     lines = []
@@ -313,9 +320,12 @@ def write_wflw(root: pathlib.Path, count: int = 3) -> np.ndarray:
 
 
 def cofw_tables(count: int) -> dict[str, np.ndarray]:
-  """Images (a cell), boxes and landmarks of COFW's form, of any 29 points."""
+  """Images (a cell), boxes and landmarks of COFW's form."""
   points, _ = faces(count, seed=7)
-  points = points[:, np.r_[17:46]]
+  if 'cofw29' in load_face_model('builtin').landmark_schemes:
+    points, _ = faces(count, seed=7, scheme='cofw29')
+  else:
+    points = points[:, 17:46]
   cell = np.empty((count, 1), object)
   for number in range(count):
     pixels = np.array(Image.open(io.BytesIO(image(number))))

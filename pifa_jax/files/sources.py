@@ -45,7 +45,9 @@ class Sources:
     """Whether a folder is there; recorded either way."""
     return self.use(path).is_dir()
 
-  def find_images(self, folder: pathlib.Path, *, deep: bool = False):
+  def find_images(
+    self, folder: pathlib.Path, *, deep: bool = False
+  ) -> images.ImageListing:
     """`images.find_images`; the folders that it looks into are recorded."""
     listing = images.find_images(self.use(folder), deep=deep)
     for inside in listing.folders:
@@ -84,18 +86,16 @@ class Sources:
     folder = path.parent
     if folder not in self._beside:
       self.use(folder)
-      # Reversed, so that "a.pts" wins over "A.PTS" of the same key... and the first
-      # by name wins in general.
+      # In this order "a.pts" comes after "a.PTS", and wins.
       self._beside[folder] = {
         (_stem(other), other.suffix.lower()): other
-        for other in sorted(folder.iterdir(), reverse=True)
+        for other in sorted(folder.iterdir())
         if not other.name.startswith('.')
       }
     for suffix in suffixes:
-      for key in ((_stem(path), suffix),):
-        found = self._beside[folder].get(key)
-        if found is not None and found.is_file():
-          return self.use(found)
+      found = self._beside[folder].get((_stem(path), suffix))
+      if found is not None and found.is_file():
+        return self.use(found)
     return None
 
   def fingerprint(self) -> str:

@@ -82,3 +82,126 @@ class DecodeImageTest(parameterized.TestCase):
       except ValueError:
         refused += 1
     self.assertGreater(refused, 20)
+
+
+class KindsTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ('JPEG', '.jfif'),
+    ('JPEG', '.jpe'),
+    ('GIF', '.gif'),
+    ('PPM', '.ppm'),
+    ('PPM', '.pgm'),
+  )
+  def test_every_listed_kind_is_decoded(self, kind, suffix):
+    array = gradient()[..., 0] if suffix == '.pgm' else gradient()
+    decoded = images.decode_image(encode(array, kind), 'a' + suffix)
+    self.assertEqual(decoded.shape, (40, 60, 3))
+    self.assertIn(suffix, images.IMAGE_SUFFIXES)
+
+  def test_the_first_image_of_an_mpo_file(self):
+    other = Image.fromarray(255 - gradient())
+    data = encode(gradient(), 'MPO', quality=95, save_all=True, append_images=[other])
+    # JPEG's own loss on a smooth image at quality 95.
+    found = images.decode_image(data, 'a.mpo').astype(int)
+    self.assertLess(np.abs(found - gradient()).mean(), 6)
+
+  @parameterized.parameters(
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:0', 'git lfs pull'),
+    (b'\n\n<!-- x -->\n<!DOCTYPE html>', 'web page'),
+    (b'%PDF-1.7', 'PDF'),
+  )
+  def test_what_is_saved_under_an_images_name(self, data, words):
+    with self.assertRaisesRegex(ValueError, words):
+      images.decode_image(data, 'a.jpg')
+
+
+class HeicTest(absltest.TestCase):
+  _HEAD = b'\0\0\0\x18ftypheic' + bytes(64)
+
+  def test_a_sentence_without_the_package(self):
+    with mock.patch.dict(sys.modules, {'pillow_heif': None}):
+      with self.assertRaisesRegex(ValueError, 'a.heic .*pip install pillow-heif'):
+        images.decode_image(self._HEAD, 'a.heic')
+
+  def test_decoded_where_the_package_is(self):
+    # The package itself is not needed: its opener is Pillow's, under the name HEIF.
+    asked = []
+    package = types.ModuleType('pillow_heif')
+    package.register_heif_opener = lambda: asked.append('registered')
+    pixels = Image.fromarray(gradient())
+
+    def open_image(stream, formats):
+      asked.append(formats)
+      return pixels
+
+    with mock.patch.dict(sys.modules, {'pillow_heif': package}):
+      with mock.patch.object(Image, 'open', open_image):
+        found = images.decode_image(self._HEAD, 'a.heic')
+    self.assertEqual(asked, ['registered', ['HEIF']])
+    np.testing.assert_array_equal(found, gradient())
+
+
+class FindImagesTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.root = pathlib.Path(folder.name)
+
+  def _put(self, *names):
+    for name in names:
+      path = self.root / name
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_bytes(b'x')
+
+  def test_every_kind_is_listed_alone_and_in_folders(self):
+    names = [f'{n}{suffix}' for n, suffix in enumerate(images.IMAGE_SUFFIXES)]
+    self._put(*names, *(f'deep/er/{name.upper()}' for name in names))
+    listing = images.find_images(self.root, deep=True)
+    self.assertLen(listing.images, 2 * len(names))
+    self.assertEqual(listing.skipped, {})
+    self.assertLen(images.list_images(self.root), len(names))
+
+  def test_what_is_left_out_is_counted_by_reason(self):
+    self._put('a.jpg', 'b.avif', 'c.avif', 'README', '._a.jpg', '.cache/d.jpg')
+    self._put('a.pts', 'boxes.json')  # companions are no surprise
+    (self.root / 'gone.jpg').symlink_to(self.root / 'nowhere.jpg')
+    listing = images.find_images(self.root, deep=True)
+    self.assertEqual([path.name for path in listing.images], ['a.jpg'])
+    self.assertEqual(
+      listing.skipped,
+      {
+        'of type .avif': 2,
+        'without a type in their names': 1,
+        'hidden files (their names begin with a dot)': 1,
+        'hidden folders (their names begin with a dot)': 1,
+        'links that lead nowhere': 1,
+      },
+    )
+    self.assertIn('2 of type .avif', listing.skipped_text())
+
+  def test_linked_folders_are_followed_once(self):
+    elsewhere = tempfile.TemporaryDirectory()
+    self.addCleanup(elsewhere.cleanup)
+    pathlib.Path(elsewhere.name, 'b.jpg').write_bytes(b'x')
+    self._put('a.jpg')
+    os.symlink(elsewhere.name, self.root / 'link')
+    os.symlink(elsewhere.name, self.root / 'link again')
+    os.symlink(self.root, self.root / 'circle')
+    listing = images.find_images(self.root, deep=True)
+    self.assertEqual([path.name for path in listing.images], ['a.jpg', 'b.jpg'])
+    self.assertEqual(listing.skipped, {'folders that another path leads to': 2})
+
+
+class ImageKeyTest(absltest.TestCase):
+  def test_one_form(self):
+    for name in ('./b/a.jpg', 'b\\a.jpg', 'b//a.jpg', 'b/c/../a.jpg', '.\\b\\a.jpg'):
+      self.assertEqual(images.image_key(name), 'b/a.jpg')
+    decomposed = unicodedata.normalize('NFD', 'Zoë.jpg')
+    self.assertNotEqual(decomposed, 'Zoë.jpg')
+    self.assertEqual(images.image_key(decomposed), 'Zoë.jpg')
+    self.assertEqual(images.image_key('../a.jpg'), '../a.jpg')
+
+
+if __name__ == '__main__':
+  absltest.main()
