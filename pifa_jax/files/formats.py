@@ -149,8 +149,8 @@ def mark_hidden(
   - 'none': all numbers are points.
   - 'auto': let B be the box of the points that are not such pairs, grown by half its
     longer side on every side. (-1, -1) and (0, 0) have no location if they lie
-    outside B, or stand there twice: no two landmarks share a place. A pair (-x, -y)
-    is a mark if (x, y) lies in B and (-x, -y) outside. If there is any mark, or if
+    outside the box grown by a tenth, or stand there twice: no two landmarks share a
+    place. A pair (-x, -y) is a mark if (x, y) lies in B and (-x, -y) outside. If there is any mark, or if
     fewer than four other points are there, all pairs are marks ('negative'). Pairs
     that lie in B, with no mark in the file, are points, and ambiguous.
 
@@ -180,20 +180,20 @@ def mark_hidden(
       nowhere, marked = minus_one | (zero & (zero.sum() > 1)), pair & ~minus_one
     else:
       low, high = numbers[others].min(axis=0), numbers[others].max(axis=0)
-      reach = max(high - low) / 2
-      inside = lambda p: ((p >= low - reach) & (p <= high + reach)).all(axis=1)
+      side = max(high - low)
+      inside = lambda p, part: (
+        (p >= low - part * side) & (p <= high + part * side)
+      ).all(axis=1)
       with np.errstate(invalid='ignore'):
-        here, there = inside(numbers), inside(-numbers)
-      lone = {
-        name: a.sum() > 1 or (a & ~here).any()
-        for name, a in (('minus', minus_one), ('zero', zero))
-      }
+        here, there = inside(numbers, 0.5), inside(-numbers, 0.5)
+        near = inside(numbers, 0.1)
+      has = lambda mark: mark.sum() > 1 or bool((mark & ~near).any())
       marked = pair & ~minus_one & there & ~here
-      if marked.any() or lone['minus']:
+      if marked.any() or has(minus_one):
         nowhere, marked = minus_one.copy(), pair & ~minus_one
       else:
         ambiguous = bool((pair & here).any())
-      if lone['zero']:
+      if has(zero):
         nowhere = nowhere | zero
   points = np.where(marked[:, None], -numbers, numbers) - base
   points = np.where(nowhere[:, None], np.nan, points)
