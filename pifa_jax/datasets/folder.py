@@ -6,7 +6,6 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets.samples import (
-  MIN_VISIBLE,
   LazySamples,
   MissingSplitError,
   Reject,
@@ -14,6 +13,7 @@ from pifa_jax.datasets.samples import (
   SampleSet,
   data_root,
   landmark_box,
+  landmark_problem,
 )
 from pifa_jax.files import formats
 from pifa_jax.files.formats import LANDMARK_SUFFIXES
@@ -170,6 +170,13 @@ def _agree_on_marks(found, hidden_points):
       f'{found[doubtful[0]][0].name}; they were read as points. If they mark hidden '
       'points, say --hidden_points=negative.'
     )
+  shared = collections.Counter(label for label, _ in found.values())
+  twice = [label for label, count in shared.items() if count > 1]
+  if twice:
+    notes.append(
+      f'{len(twice)} files of landmarks lie beside several photos of the same name, such '
+      f'as {twice[0].name}; they were read for each of them.'
+    )
   said = collections.Counter(
     note for _, labels in found.values() for note in labels.notes
   )
@@ -179,10 +186,9 @@ def _agree_on_marks(found, hidden_points):
 
 def _sample(labels, number, name, *, group):
   points, visible = labels.points[number], labels.visible[number]
-  if visible.sum() < MIN_VISIBLE:
-    raise ValueError(
-      f'only {visible.sum()} landmarks are visible; {MIN_VISIBLE} are needed'
-    )
+  problem = landmark_problem(points, visible)
+  if problem:
+    raise ValueError(problem)
   has_box = labels.boxes is not None and np.isfinite(labels.boxes[number]).all()
   box = labels.boxes[number] if has_box else landmark_box(points, visible)
   return Sample(

@@ -124,8 +124,8 @@ def contradictions(
 
   Two signs are looked at. A face whose landmarks face away from the camera although
   they are labelled visible (Eq. 8): the photo was mirrored and left and right points
-  were not exchanged, so that the points fit the inside of a face seen from behind. And
-  a residual far above the set's: points in another order, or of another face.
+  were not exchanged, so that the points fit the inside of a face seen from behind; x
+  and y exchanged, or y counted from below, do the same. And a residual far above the set's: points in another order, or of another face.
 
   Profiles pass, and so do sets that label hidden points as visible (300W-LP): a
   third of the points still faces the camera. Mirrored labels are found up to about
@@ -145,13 +145,9 @@ def contradictions(
   if not len(params):
     return []
   normals = np.asarray(model.mean_normals)[np.asarray(model.landmark_schemes[scheme])]
-  facing = np.stack(
-    [
-      # The sign of Eq. (8): m1 x m2 points into the scene.
-      np.cross(vector[:3], vector[4:7]) @ normals.T < 0
-      for vector in np.asarray(params, np.float64)
-    ]
-  )
+  cameras = unflatten_params(np.asarray(params), model.num_identity).camera
+  front = jax.vmap(projection.frontability, (0, None))(cameras, normals)
+  facing = np.asarray(projection.is_visible(front))
   total = np.maximum(visible.sum(axis=1), 1)
   share = (facing & visible).sum(axis=1) / total
   finite = residuals[np.isfinite(residuals)]
@@ -165,7 +161,7 @@ def contradictions(
       reason = (
         f'the fitted face looks away from the camera: {round(part * seen)} of {seen} '
         'landmarks labelled visible face it; was the photo mirrored without exchanging '
-        'its left and right points?'
+        'its left and right points, or were x and y exchanged?'
       )
     elif residual > max(_BAD_FIT * usual, _BAD_RESIDUAL):
       reason = (

@@ -10,7 +10,8 @@ import numpy as np
 from pifa_jax.files.formats import impossible_points
 from pifa_jax.files.sources import Sources
 
-MIN_VISIBLE = 4  # landmarks that a fit of P needs
+_MIN_VISIBLE = 4  # landmarks that a fit of P needs
+_MIN_SPAN = 4.0  # pixels: below, no face can be seen, and the unit is another
 _FARTHEST = 100_000  # pixels; no photo is as wide
 
 
@@ -101,6 +102,27 @@ class LazySamples(collections.abc.Sequence):
     )
 
 
+def landmark_problem(landmarks: np.ndarray, visible: np.ndarray) -> str | None:
+  """What keeps the landmarks of a face from being used, as far as they say it.
+
+  Args:
+    landmarks: (N, 2) pixels.
+    visible: (N,) bool.
+
+  Returns:
+    A reason to reject the face; None if nothing is wrong.
+  """
+  if visible.sum() < _MIN_VISIBLE:
+    return f'only {visible.sum()} landmarks are visible; {_MIN_VISIBLE} are needed'
+  span = np.ptp(landmarks[visible], axis=0)
+  if max(span) < _MIN_SPAN:
+    return (
+      f'its landmarks span {span[0]:.2g} x {span[1]:.2g} pixels; are they fractions of '
+      "the photo's size?"
+    )
+  return None
+
+
 def landmark_box(landmarks: np.ndarray, visible: np.ndarray) -> np.ndarray:
   """The box of a face's visible landmarks.
 
@@ -114,10 +136,9 @@ def landmark_box(landmarks: np.ndarray, visible: np.ndarray) -> np.ndarray:
   Raises:
     ValueError: if too few are visible to fit a face, or they have no area.
   """
-  if visible.sum() < MIN_VISIBLE:
-    raise ValueError(
-      f'only {visible.sum()} landmarks are visible; {MIN_VISIBLE} are needed'
-    )
+  problem = landmark_problem(landmarks, visible)
+  if problem:
+    raise ValueError(problem)
   low, high = landmarks[visible].min(axis=0), landmarks[visible].max(axis=0)
   if not min(high - low) > 0:
     raise ValueError('its landmarks lie on one line; give it a box')
@@ -164,8 +185,9 @@ def label_problem(
     return 'the box is not finite'
   if box[2] <= 0 or box[3] <= 0:
     return f'the box is {box[2]:g} x {box[3]:g}'
-  if visible.sum() < MIN_VISIBLE:
-    return f'only {visible.sum()} landmarks are labelled; {MIN_VISIBLE} are needed'
+  problem = landmark_problem(points, visible)
+  if problem:
+    return problem
   if max(np.abs(points[visible]).max(), np.abs(box).max()) > _FARTHEST:
     return f'a coordinate is beyond {_FARTHEST} pixels'
   centre, size = box[:2] + box[2:] / 2, np.sqrt(box[2] * box[3])

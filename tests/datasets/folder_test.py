@@ -138,6 +138,20 @@ class NamesTest(FolderTestCase):
     # Issue: null made the other 62 points useless, too.
     self.assertEqual(found.samples[0].visible.sum(), 62)
 
+  def test_fractions_of_the_photo_are_no_pixels(self):
+    points, _ = miniatures.faces(1)
+    (self.root / 'a.jpg').write_bytes(miniatures.image(0))
+    np.save(self.root / 'a.npy', points[0] / miniatures.SIZE)
+    found = folder.read_folder(self.root, 'train')
+    self.assertIn('are they fractions', found.rejects[0].reason)
+
+  def test_two_photos_with_one_file_of_labels(self):
+    miniatures.write_folder(self.root, 1)
+    (self.root / 'photo 0.png').write_bytes(miniatures.image(0, '.png'))
+    found = folder.read_folder(self.root, 'train')
+    self.assertLen(found.samples, 2)
+    self.assertIn('1 files of landmarks lie beside several photos', found.notes[0])
+
   def test_what_is_not_read_is_said(self):
     miniatures.write_folder(self.root, 1)
     (self.root / 'b.avif').write_bytes(b'x')

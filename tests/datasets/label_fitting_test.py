@@ -58,6 +58,14 @@ class ContradictionsTest(parameterized.TestCase):
       for reason in _check(_mirrored(points), visible):
         self.assertIn('looks away from the camera', reason)
 
+  @parameterized.named_parameters(
+    ('x_and_y_exchanged', lambda p: p[..., ::-1]), ('y_up', lambda p: p * [1, -1])
+  )
+  def test_other_axes(self, change):
+    points, _ = _faces(20)
+    for reason in _check(change(points), np.ones(points.shape[:2], bool)):
+      self.assertIn('x and y exchanged', reason)
+
   def test_a_mirrored_profile_whose_hidden_points_are_not_labelled(self):
     points, seen = _faces(80)
     for reason in _check(_mirrored(points), seen):
