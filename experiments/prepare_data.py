@@ -3,8 +3,9 @@
   python -m experiments.prepare_data --dataset=aflw2000 --src=~/AFLW2000 --verify
   python -m experiments.prepare_data --dataset=300wlp --src=~/300W_LP
 
-Training and evaluation make their crop caches themselves; this does it beforehand, says
-what is wrong or missing, and leaves a record: dataset.json and rejects.csv in --workdir.
+Training and evaluation make their crop caches themselves; this does it beforehand,
+says what is wrong or missing, and leaves a record: dataset.json and rejects.csv in
+--workdir.
 """
 
 import csv

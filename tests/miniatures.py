@@ -263,7 +263,7 @@ def write_aflw(root: pathlib.Path, train: int = 6, test: int = 3) -> None:
 
 
 def write_coco(root: pathlib.Path, count: int = 3) -> np.ndarray:
-  """COCO keypoints of two photos a split, the first with two faces; returns landmarks."""
+  """COCO: two photos a split, the first with two faces; returns the landmarks."""
   points, _ = faces(2 * count, seed=5)
   for part, split in enumerate(('train', 'val')):
     photos, annotations = [], []
@@ -294,8 +294,8 @@ def write_coco(root: pathlib.Path, count: int = 3) -> np.ndarray:
 def write_wflw(root: pathlib.Path, count: int = 3) -> np.ndarray:
   """WFLW: lists and photos, the first photo with two faces; (2 count, 98, 2) points.
 
-  Where the built-in face has no scheme of 98 points, they are the 68 and the first 30 of
-  them again, which is enough for a reader.
+  Where the built-in face has no scheme of 98 points, they are the 68 and the first 30
+  of them again, which is enough for a reader.
   """
   points, _ = faces(2 * count, seed=6)
   if 'wflw98' in load_face_model('builtin').landmark_schemes:

@@ -69,7 +69,11 @@ def read_coco(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   listing = sources.find_images(root, deep=True)
   for path in listing.images:
     photos[image_key(path.name)].append(path)
-  paths, samples, rejects, unlabelled, absent = [], [], [], 0, set()
+  paths: list[pathlib.Path] = []
+  samples: list[Sample] = []
+  rejects: list[Reject] = []
+  unlabelled = 0
+  absent: set[str] = set()
   for images, annotations in filter(None, contents):
     for annotation in annotations:
       keypoints, box = _face(annotation)

@@ -1,9 +1,9 @@
 """COFW: 29 landmarks with occlusion, 1,345 + 507 faces (Burgos-Artizzu, ICCV 2013).
 
-COFW_train.mat or COFW_train_color.mat with IsTr (a cell of images), bboxesTr (n, 4) rows
-x y w h and phisTr (n, 87) rows x1..x29 y1..y29 o1..o29, o = 1 where an object hides the
-point; COFW_test... with IsT, bboxesT, phisT. Counted from 1, as in Matlab. The files of the
-release are of Matlab's version 7.3 and need the package h5py.
+COFW_train.mat or COFW_train_color.mat with IsTr (a cell of images), bboxesTr (n, 4)
+rows x y w h and phisTr (n, 87) rows x1..x29 y1..y29 o1..o29, o = 1 where an object
+hides the point; COFW_test... with IsT, bboxesT, phisT. Counted from 1, as in Matlab. The
+files of the release are of Matlab's version 7.3 and need the package h5py.
 """
 
 import collections.abc
@@ -52,7 +52,7 @@ def read_cofw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   if split not in _KEYS:
     raise ValueError(f'split={split!r}; COFW has train and test.')
   root, sources = data_root(data_dir, HOW_TO_GET)
-  files = {}
+  files: dict[str, pathlib.Path] = {}
   for path in sorted(sources.find_files(root, '.mat'), reverse=True):
     for name in _KEYS:
       # "..._color.mat" comes before "....mat" in this order.

@@ -15,7 +15,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def crop_samples(
   Raises:
     ValueError: if none can be used.
   """
-  columns = {
+  columns: dict[str, list[Any]] = {
     name: []
     for name in (
       'images',
@@ -161,7 +161,7 @@ def crop_samples(
       'groups',
     )
   }
-  rejects = []
+  rejects: list[Reject] = []
   for sample in samples:
     try:
       image = decode_image(sample.image_bytes, sample.name)
@@ -213,7 +213,7 @@ def crop_samples(
       if rejects
       else 'The data set holds no samples.'
     )
-  arrays = {
+  arrays: dict[str, Any] = {
     name: np.stack(columns[name])
     for name in ('images', 'landmarks', 'visible', 'boxes', 'poses')
   }
@@ -318,7 +318,7 @@ def write_cache(
   directory: str | pathlib.Path,
   arrays: dict[str, Any],
   meta: dict[str, Any],
-  rejects: list[Reject] = (),
+  rejects: Sequence[Reject] = (),
 ) -> None:
   """Writes a crop cache, whole or not at all.
 
@@ -552,4 +552,6 @@ def remember_sources(
 
 
 def _record_path(cache_dir, source):
-  return pathlib.Path(cache_dir).expanduser() / f'sources_{_digest(source)}.json'
+  # Of another release, the readers may look at other files.
+  digest = _digest({**source, 'schema': SCHEMA})
+  return pathlib.Path(cache_dir).expanduser() / f'sources_{digest}.json'

@@ -174,8 +174,8 @@ def _agree_on_marks(found, hidden_points):
   twice = [label for label, count in shared.items() if count > 1]
   if twice:
     notes.append(
-      f'{len(twice)} files of landmarks lie beside several photos of the same name, such '
-      f'as {twice[0].name}; they were read for each of them.'
+      f'{len(twice)} files of landmarks lie beside several photos of the same name, '
+      f'such as {twice[0].name}; they were read for each of them.'
     )
   said = collections.Counter(
     note for _, labels in found.values() for note in labels.notes

@@ -1,4 +1,4 @@
-"""P from the labels of a data set, their landmark scheme, and checks of both (Sec. 3.1)."""
+"""P from the labels of a data set, their landmark scheme, and checks (Sec. 3.1)."""
 
 import jax
 import numpy as np
@@ -46,7 +46,7 @@ def choose_scheme(
     )
     for name in names
   }
-  best = min(residuals, key=residuals.get)
+  best = min(residuals, key=lambda name: residuals[name])
   if not residuals[best] < 0.08:
     raise ValueError(
       f"No landmark scheme fits the labels: {residuals} of the face's size; "
@@ -91,12 +91,12 @@ def exact_params(
 
     return jax.lax.map(lambda row: one(*row), (vectors, outer), batch_size=64)
 
-  params, points = jax.device_get(move(np.stack(params).astype(np.float32), outer))
+  in_crops, points = jax.device_get(move(np.stack(params).astype(np.float32), outer))
   gap = np.linalg.norm(points - landmarks, axis=-1)
   low = np.where(visible[..., None], landmarks, np.inf).min(axis=1)
   high = np.where(visible[..., None], landmarks, -np.inf).max(axis=1)
   size = np.sqrt(np.prod(high - low, axis=1))
-  return params, (
+  return in_crops, (
     np.where(visible, gap, 0).sum(axis=1) / visible.sum(axis=1) / size
   ).astype(np.float32)
 
@@ -125,7 +125,8 @@ def contradictions(
   Two signs are looked at. A face whose landmarks face away from the camera although
   they are labelled visible (Eq. 8): the photo was mirrored and left and right points
   were not exchanged, so that the points fit the inside of a face seen from behind; x
-  and y exchanged, or y counted from below, do the same. And a residual far above the set's: points in another order, or of another face.
+  and y exchanged, or y counted from below, do the same. And a residual far above the
+  set's: points in another order, or of another face.
 
   Profiles pass, and so do sets that label hidden points as visible (300W-LP): a
   third of the points still faces the camera. Mirrored labels are found up to about

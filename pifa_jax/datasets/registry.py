@@ -178,7 +178,8 @@ def read(
     ValueError: if something is damaged, the set has no exact P, or its labels do not
       mark hidden points by negative coordinates.
   """
-  data, options = DATASETS[name], {}
+  data = DATASETS[name]
+  options: dict[str, Any] = {}
   if model is not None:
     if not data.exact_params:
       raise ValueError(f'{data.title} has no exact P; leave --exact_params off.')

@@ -61,7 +61,7 @@ def read(
   """
   import tensorflow_datasets as tfds
 
-  where = folder(name, tfds_dir)
+  where = _found(name, tfds_dir)
   sources = Sources(where)
   for path in files(name, tfds_dir):
     sources.use(path)
@@ -105,7 +105,14 @@ def read(
 
 def files(name: str, tfds_dir: str | pathlib.Path) -> list[pathlib.Path]:
   """The files that decide what `read` gives."""
-  return sorted(path for path in folder(name, tfds_dir).iterdir() if path.is_file())
+  return sorted(path for path in _found(name, tfds_dir).iterdir() if path.is_file())
+
+
+def _found(name, tfds_dir):
+  where = folder(name, tfds_dir)
+  if where is None:
+    raise ValueError(f'There are no records of {NAMES.get(name, name)} in {tfds_dir}.')
+  return where
 
 
 class _Records(collections.abc.Sequence):

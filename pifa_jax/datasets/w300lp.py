@@ -141,8 +141,8 @@ def _read(root, sources, image_paths, place, model, missing):
       rejects.append(Reject(name, str(error)))
   if poorer:
     notes.append(
-      f'{poorer} of {len(image_paths)} photos have no file in landmarks/: their pt2d is '
-      'used instead, whose hidden points are less exact; unpack the whole archive.'
+      f'{poorer} of {len(image_paths)} photos have no file in landmarks/: their pt2d '
+      'is used instead, whose hidden points are less exact; unpack the whole archive.'
     )
     missing += (f'the pts_3d of {poorer} photos in landmarks/',)
   if model is not None and samples:
@@ -180,7 +180,7 @@ def make_sample(
     ValueError: if the coefficients are not the model's.
   """
   params = None
-  if model is not None:
+  if model is not None and height is not None:
     camera = camera_from_pose_para(pose_para, height)
     params = np.concatenate([camera.ravel(), *coefficients]).astype(np.float32)
     if len(params) != model.num_params:

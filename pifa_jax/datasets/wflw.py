@@ -3,9 +3,9 @@
   WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{train,test}.txt
   WFLW_images/<folder>/<photo>.jpg
 
-A line a face: 196 numbers x1 y1 ... x98 y98, the box's first and last pixel (x, y, x, y),
-six attributes (0 or 1), and the photo's name in WFLW_images. 0-based. One photo may have
-several faces.
+A line a face: 196 numbers x1 y1 ... x98 y98, the box's first and last pixel (x, y, x,
+y), six attributes (0 or 1), and the photo's name in WFLW_images. 0-based. One photo may
+have several faces.
 """
 
 import pathlib
@@ -25,8 +25,8 @@ from pifa_jax.files.content import foreign_content
 from pifa_jax.files.images import image_key
 
 HOW_TO_GET = (
-  '--data_dir must hold list_98pt_rect_attr_train.txt, list_98pt_rect_attr_test.txt and '
-  'the folder WFLW_images, unpacked from the two archives of WFLW (Wu et al., CVPR '
+  '--data_dir must hold list_98pt_rect_attr_train.txt, list_98pt_rect_attr_test.txt '
+  'and the folder WFLW_images, unpacked from the two archives of WFLW (Wu et al., CVPR '
   '2018), which its authors give away on their page.'
 )
 POINTS = 98
@@ -74,7 +74,10 @@ def read_wflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   for path in sources.find_images(root, deep=True).images:
     # Named by the last two parts: <folder>/<photo>.jpg.
     photos[image_key('/'.join(path.parts[-2:]))] = path
-  paths, samples, rejects, absent = [], [], [], set()
+  paths: list[pathlib.Path] = []
+  samples: list[Sample] = []
+  rejects: list[Reject] = []
+  absent: set[str] = set()
   for number, row in enumerate(_rows(sources.use(lists[wanted])), start=1):
     numbers, image = row
     attributes = numbers[-len(ATTRIBUTES) :]
@@ -86,14 +89,14 @@ def read_wflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
     box = np.concatenate([first - 0.5, last - first + 1]).astype(np.float32)
     visible = np.isfinite(points).all(axis=1)
     reason = label_problem(box, points, visible)
-    path = photos.get('/'.join(image.split('/')[-2:]))
-    if reason is None and path is None:
+    found = photos.get('/'.join(image.split('/')[-2:]))
+    if reason is None and found is None:
       absent.add(image)
       reason = 'the photo is not there'
-    if reason is not None:
-      rejects.append(Reject(name, reason))
+    if reason is not None or found is None:
+      rejects.append(Reject(name, reason or ''))
       continue
-    paths.append(path)
+    paths.append(found)
     samples.append(
       Sample(name, b'', points.astype(np.float32), visible, box, group=image)
     )

@@ -1,4 +1,4 @@
-"""Files of landmarks, fitted faces and meshes: .pts .npy .json .csv .mat .npz .obj .ply.
+"""Files of landmarks, fitted faces and meshes: .pts .npy .json .csv .mat .npz .obj .ply
 
 In memory points are 0-based pixels (an integer is a pixel's centre) and boxes outer
 edges; every file keeps its own field's habits, stated at its function.
@@ -150,9 +150,10 @@ def mark_hidden(
   - 'auto': let B be the box of the points that are not such pairs, grown by half its
     longer side on every side. (-1, -1) and (0, 0) have no location if they lie
     outside the box grown by a tenth, or stand there twice: no two landmarks share a
-    place. A pair (-x, -y) is a mark if (x, y) lies in B and (-x, -y) outside. If there is any mark, or if
-    fewer than four other points are there, all pairs are marks ('negative'). Pairs
-    that lie in B, with no mark in the file, are points, and ambiguous.
+    place. A pair (-x, -y) is a mark if (x, y) lies in B and (-x, -y) outside. If
+    there is any mark, or if fewer than four other points are there, all pairs are
+    marks ('negative'). Pairs that lie in B, with no mark in the file, are points,
+    and ambiguous.
 
   Args:
     numbers: (N, 2) as in the file; NaN = not labelled.

@@ -136,8 +136,9 @@ def list_images_below(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
 def image_key(name: str) -> str:
   """The form of an image's name by which names from different sources are matched.
 
-  "./a.jpg" and "b\\\\..\\\\a.jpg" name the same file as "a.jpg"; macOS stores letters with
-  accents decomposed (Unicode NFD), most label files hold them composed (NFC).
+  "./a.jpg" is the same file as "a.jpg", and on Windows folders are parted by
+  backslashes; macOS stores letters with accents decomposed (Unicode NFD), most label
+  files hold them composed (NFC).
 
   Args:
     name: relative path as a label file, a box file or the disk has it.

@@ -55,7 +55,7 @@ class Sources:
     return listing
 
   def find_files(self, folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
-    """The files below a folder whose names end in `suffix`; the folders are recorded."""
+    """The files below a folder that end in `suffix`; the folders are recorded."""
     found = []
     for directory, folders, names in os.walk(self.use(folder)):
       folders[:] = sorted(name for name in folders if not name.startswith('.'))

@@ -178,7 +178,7 @@ class SourcesTest(DataSetTestCase):
 
 @contextlib.contextmanager
 def _opened_below(root):
-  """Collects the files that are opened, and the folders that are listed, below `root`."""
+  """Collects the files that are opened and the folders that are listed below `root`."""
   opened = set()
   _WATCHERS.append((str(root), opened))
   try:

@@ -107,12 +107,16 @@ class FitTest(ProgramTestCase):
     rng = np.random.default_rng(0)
     for number, face in enumerate(points):
       noise = 6.0 if number == 7 else 0.3
+      if number == 5:  # a mirrored photo with the points of the original
+        face = face * [-1, 1] + [miniatures.SIZE - 1, 0]
       formats.write_pts(
         self.root / f'{number}.pts', face + rng.normal(scale=noise, size=face.shape)
       )
     done = self.run_program('fit_3dmm', f'--input={self.root}', '--march', '--save=npz')
     self.assertEqual(done.stdout.count('outlier:'), 1)
     self.assertIn('outlier: 7.pts', done.stdout)
+    self.assertEqual(done.stdout.count('doubtful:'), 1)
+    self.assertIn('doubtful: 5.pts: the fitted face looks away', done.stdout)
 
   def test_sentences(self):
     empty = self.root / 'empty'
