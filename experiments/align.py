@@ -15,8 +15,8 @@ from absl import flags
 import numpy as np
 
 from experiments.lib import cli, figures, restore
-from pifa_jax.datasets.samples import decode_image, list_images_below
 from pifa_jax.files import formats
+from pifa_jax.files.images import decode_image, list_images_below
 from pifa_jax.geometry.mirror import coefficient_signs
 from pifa_jax.inference import AlignedFaces, Aligner
 

@@ -41,6 +41,9 @@ _PROTOCOL_OF = {
   '300wlp': 'aflw2000',
   'aflw2000': 'aflw2000',
   'folder': 'box',
+  'coco': 'box',
+  'wflw': 'box',
+  'cofw': 'box',
   'synthetic': 'box',
 }
 # Test sets whose photos are in a training set.
@@ -76,6 +79,11 @@ def main(run: cli.Run) -> int:
   data = data_loading.open_test(
     model, labels, data_loading.from_flags(), _log, split=f.split
   )
+  if data.kind == 'real' and data.crops.content_hash == config.data_hash:
+    raise cli.UserError(
+      f'--split={f.split} of {f.data_dir} holds the very photos that this checkpoint was '
+      'trained on: a score would mean nothing. Evaluate on others.'
+    )
   # A flag file names the folder of the TRAINING run: the result goes into it, beside
   # the record of the run.
   workdir = run.make_folder(

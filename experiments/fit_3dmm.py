@@ -22,8 +22,8 @@ import numpy as np
 from experiments.lib import cli, data_loading, figures
 from pifa_jax import face_models
 from pifa_jax.datasets import label_fitting, registry, w300lp
-from pifa_jax.datasets.samples import decode_image, list_images
 from pifa_jax.files import formats
+from pifa_jax.files.images import decode_image, list_images
 from pifa_jax.geometry import cropping, fitting, morphable_model, projection
 from pifa_jax.types import unflatten_params
 

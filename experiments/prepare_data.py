@@ -1,10 +1,11 @@
-"""Checks a data set as its authors distribute it, and packs it for training.
+"""Checks a data set as its authors distribute it, and crops it for training.
 
   python -m experiments.prepare_data --dataset=aflw2000 --src=~/AFLW2000 --verify
   python -m experiments.prepare_data --dataset=300wlp --src=~/300W_LP
 
-Training and evaluation pack by themselves; this does it beforehand, says what is
-wrong, and leaves a record: dataset.json and rejects.csv in --workdir.
+Training and evaluation make their crop caches themselves; this does it beforehand,
+says what is wrong or missing, and leaves a record: dataset.json and rejects.csv in
+--workdir.
 """
 
 import csv
@@ -20,14 +21,15 @@ from absl import flags
 from experiments.lib import cli, data_loading
 from pifa_jax import face_models
 from pifa_jax.datasets import registry
-from pifa_jax.datasets.samples import Reject, decode_image
+from pifa_jax.datasets.samples import Reject
+from pifa_jax.files.images import decode_image
 
 flags.DEFINE_string('src', None, 'Folder of the data set; the same as --data_dir.')
 flags.DEFINE_boolean(
   'verify',
   False,
   'Only check: counts against the published '
-  'ones, labels, every image decoded, hashes; pack nothing.',
+  'ones, labels, every image decoded, hashes; crop nothing.',
 )
 
 # Archives whose hash is known, by what TFDS recorded of them.
@@ -40,7 +42,7 @@ _ARCHIVES = {
 
 
 def main(run: cli.Run) -> int:
-  """Checks and packs; returns the exit code."""
+  """Checks and crops; returns the exit code."""
   f = flags.FLAGS
   f.data_dir = f.src or f.data_dir
   if f.dataset == 'synthetic':
@@ -51,18 +53,18 @@ def main(run: cli.Run) -> int:
   data = registry.DATASETS[f.dataset]
   if f.data_dir and os.path.isfile(os.path.expanduser(f.data_dir)):
     raise cli.UserError(_archive(pathlib.Path(f.data_dir).expanduser(), f.dataset))
-  found = {
-    split: registry.read(f.dataset, f.data_dir, split)
-    for split in data.splits
-    if split in ('train', 'test')
-  }
+  found, problems = registry.read_splits(
+    f.dataset, f.data_dir, hidden_points=f.hidden_points
+  )
   workdir = run.make_folder(f.workdir or f'runs/prepare_{f.dataset}')
   run.open(workdir)
-  problems, rejects, facts = [], [], {}
+  rejects, facts = [], {}
   for split, samples in found.items():
     total = len(samples.samples) + len(samples.rejects)
     problem = registry.count_problem(f.dataset, split, total)
     problems += [problem] if problem else []
+    gaps = registry.gaps(f.dataset, split, samples)
+    problems += [f'{data.title}, {split}: {gap}.' for gap in gaps[bool(problem) :]]
     for note in samples.notes:
       print(note)
     bad = list(samples.rejects)
@@ -73,7 +75,8 @@ def main(run: cli.Run) -> int:
       'num_faces': total,
       'num_rejected': len(bad),
       'published': list(data.counts.get(split, ())),
-      'sha256_of_files': _hash(data.files(f.data_dir, split)),
+      'missing': list(gaps),
+      'sha256_of_files': _hash(samples.sources),
     }
     print(
       f'{data.title}, {split}: {total} faces, {len(bad)} rejected, files '
@@ -81,7 +84,7 @@ def main(run: cli.Run) -> int:
     )
   if not f.verify:
     for split in found:
-      result = _pack(f, split)
+      result = _crop(f, split)
       facts[split]['crops'] = result.content_hash
       facts[split]['num_cropped'] = len(result)
       # Those of the reader are among them.
@@ -98,13 +101,17 @@ def main(run: cli.Run) -> int:
     csv.writer(file).writerows([('split', 'name', 'reason'), *rejects])
   for split, name, reason in rejects[:20]:
     print(f'rejected: {split}, {name}: {reason}', file=sys.stderr)
+  if f.strict and problems:
+    raise cli.UserError(
+      f'--strict: {problems[0]} Add what is missing, or leave --strict off.'
+    )
   for problem in problems:
     print(f'Note: {problem}', file=sys.stderr)
   print(f'Wrote dataset.json and rejects.csv to {workdir}.')
   return cli.EXIT_SOME_FAILED if rejects or problems else cli.EXIT_OK
 
 
-def _pack(f, split):
+def _crop(f, split):
   log = lambda text: print(text, file=sys.stderr)
   model = face_models.load_face_model(f.face_model)
   scheme = None
@@ -121,11 +128,13 @@ def _undecodable(samples):
       yield Reject(sample.name, str(error))
 
 
-def _hash(paths):
-  """SHA-256 of names and bytes of files, in the order of their names."""
+def _hash(sources):
+  """SHA-256 of names and bytes of all files that a reader used, in their order."""
   digest = hashlib.sha256()
-  for path in sorted(paths):
-    digest.update(path.name.encode() + b'\0')
+  for path in sources.paths:
+    if path.is_dir():
+      continue
+    digest.update(os.fsencode(path.name) + b'\0')
     try:
       with open(path, 'rb') as file:
         digest.update(hashlib.file_digest(file, 'sha256').digest())

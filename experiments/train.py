@@ -25,7 +25,7 @@ from experiments.lib import (
 )
 from experiments.lib import config as config_lib
 from pifa_jax import face_models
-from pifa_jax.datasets import crop_cache, registry, sampler
+from pifa_jax.datasets import crop_cache, sampler
 from pifa_jax.evaluation import protocols
 from pifa_jax.evaluation.metrics import block_means
 from pifa_jax.geometry import mirror, projection
@@ -49,7 +49,7 @@ def main(run: cli.Run) -> int:
       _log,
       margin=crop_cache.margin_for(f.shift_jitter, f.scale_jitter, f.box_scale),
     )
-    test = _open_test(data)
+    test = data_loading.test_or_validation(data, _log)
     ratio = losses.rotation_translation_ratio(camera_of(data.crops.params))
     config = config_lib.from_flags(
       rotation_translation_ratio=float(ratio), **data.facts()
@@ -76,14 +76,6 @@ def _devices(settings, batch_size):
 
 def _device_words(devices):
   return f'{len(devices)} x {devices[0].device_kind}'
-
-
-def _open_test(data):
-  """The set of the final score: the test set, else the held-out faces."""
-  dataset = data.settings.dataset
-  if dataset != 'synthetic' and 'test' not in registry.DATASETS[dataset].splits:
-    return data_loading.validation_as_test(data)
-  return data_loading.open_test(data.model, data.scheme, data.settings, _log)
 
 
 class _Trainer:

@@ -1,5 +1,6 @@
 """Mutated files: every parser answers with a documented error, soon, or reads it."""
 
+import json
 import logging
 import pathlib
 import tempfile
@@ -9,11 +10,11 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import scipy.io
 
-from pifa_jax.datasets import crop_cache, samples
+from pifa_jax.datasets import coco, cofw, crop_cache, wflw
 from pifa_jax.face_models import ict_facekit, load_landmark_ids, npz_format
-from pifa_jax.files import formats, matlab_files
+from pifa_jax.files import formats, images, matlab_files
 from pifa_jax.learning import checkpoints
-from tests import thorough
+from tests import miniatures, thorough
 from tests.learning.checkpoints_test import make_state
 from tests.toy_model import make_toy_model
 
@@ -95,6 +96,37 @@ def _json(folder):
   return path, lambda: formats.read_landmarks(path)
 
 
+def _ljson(folder):
+  path = folder / 'a.ljson'
+  points = np.arange(10.0).reshape(5, 2).tolist()
+  path.write_text(json.dumps({'version': 2, 'landmarks': {'points': points}}))
+  return path, lambda: formats.read_landmarks(path)
+
+
+def _csv(folder):
+  path = folder / 'a.csv'
+  path.write_text('frame, success, x_0, x_1, y_0, y_1\n1, 1, 2, 3, 4, 5\n')
+  return path, lambda: formats.read_landmarks(path)
+
+
+def _wflw(folder):
+  miniatures.write_wflw(folder, 1)
+  path = next(folder.rglob('*_train.txt'))
+  return path, lambda: wflw.read_wflw(folder, 'train')
+
+
+def _coco(folder):
+  miniatures.write_coco(folder, 1)
+  path = folder / 'annotations' / 'keypoints_train2017.json'
+  return path, lambda: coco.read_coco(folder, 'train')
+
+
+def _cofw(folder):
+  miniatures.write_cofw(folder, 1)
+  path = folder / 'COFW_train_color.mat'
+  return path, lambda: cofw.read_cofw(folder, 'train')
+
+
 def _npy(folder):
   path = folder / 'a.npy'
   np.save(path, np.arange(10.0).reshape(5, 2))
@@ -124,7 +156,7 @@ def _image(folder):
 
   path = folder / 'a.jpg'
   Image.fromarray(np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)).save(path)
-  return path, lambda: samples.decode_image(path.read_bytes(), 'a.jpg')
+  return path, lambda: images.decode_image(path.read_bytes(), 'a.jpg')
 
 
 def _crop_cache(folder):
@@ -167,6 +199,11 @@ class FuzzTest(parameterized.TestCase):
     ('pts', _pts, ValueError),
     ('json', _json, ValueError),
     ('npy', _npy, ValueError),
+    ('ljson', _ljson, ValueError),
+    ('csv', _csv, ValueError),
+    ('wflw', _wflw, ValueError),
+    ('coco', _coco, (ValueError, FileNotFoundError)),
+    ('cofw', _cofw, ValueError),
     ('obj', _obj, ValueError),
     ('face_model', _face_model, ValueError),
     ('vertex_ids', _vertex_ids, ValueError),

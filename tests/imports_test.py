@@ -42,6 +42,8 @@ _OPTIONAL = {
   'numba',
   'torch',
   'tensorboardX',
+  'h5py',
+  'pillow_heif',
 }
 
 

@@ -1,6 +1,7 @@
 """Small data sets in the exact layouts in which the real ones are distributed."""
 
 import io
+import json
 import pathlib
 
 import numpy as np
@@ -15,19 +16,38 @@ from pifa_jax.geometry.projection import rotation_from_euler
 SIZE = 96
 
 
-def faces(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def encode(array, kind='PNG', mode=None, **options):
+  """An image file of an array; `mode` converts it, options are Pillow's."""
+  file = io.BytesIO()
+  image = Image.fromarray(array)
+  (image if mode is None else image.convert(mode)).save(file, kind, **options)
+  return file.getvalue()
+
+
+def gradient(height=40, width=60):
+  """(height, width, 3) smooth colours."""
+  rows, columns = np.mgrid[:height, :width]
+  return np.stack([4 * columns, 5 * rows, 2 * (rows + columns)], axis=-1).astype(
+    np.uint8
+  )
+
+
+def faces(
+  count: int, seed: int = 0, scheme: str = 'ibug68'
+) -> tuple[np.ndarray, np.ndarray]:
   """Landmarks of built-in faces in images of SIZE x SIZE pixels.
 
   Args:
     count: n.
     seed: of poses.
+    scheme: of the landmarks.
 
   Returns:
-    (n, 68, 2) 0-based pixels and (n, 2, 4) cameras.
+    (n, N, 2) 0-based pixels and (n, 2, 4) cameras.
   """
   model = load_face_model('builtin')
   rng = np.random.default_rng(seed)
-  ids = np.asarray(model.landmark_schemes['ibug68'])
+  ids = np.asarray(model.landmark_schemes[scheme])
   mean = np.asarray(model.mean_shape, np.float64)[ids]
   points, cameras = [], []
   for _ in range(count):
@@ -242,6 +262,106 @@ def write_aflw(root: pathlib.Path, train: int = 6, test: int = 3) -> None:
   _put_mat(root / 'Landmark.mat', **labels)
 
 
+def write_coco(root: pathlib.Path, count: int = 3) -> np.ndarray:
+  """COCO: two photos a split, the first with two faces; returns the landmarks."""
+  points, _ = faces(2 * count, seed=5)
+  for part, split in enumerate(('train', 'val')):
+    photos, annotations = [], []
+    for number in range(count):
+      face = points[part * count + number]
+      photo = max(0, number - 1)
+      if number != 1:
+        name = f'{part}{photo:011d}.jpg'
+        _put(root / f'{split}2017' / name, image(10 * part + photo))
+        photos.append({'id': photo, 'file_name': name})
+      low, high = face.min(0), face.max(0)
+      flags = np.where(np.arange(68) == 5, 1, 2)
+      annotations.append(
+        {
+          'id': number,
+          'image_id': photo,
+          'keypoints': np.column_stack([face, flags]).ravel().tolist(),
+          'bbox': [*low, *(high - low)],
+        }
+      )
+    _put(
+      root / 'annotations' / f'keypoints_{split}2017.json',
+      json.dumps({'images': photos, 'annotations': annotations}).encode(),
+    )
+  return points
+
+
+def write_wflw(root: pathlib.Path, count: int = 3) -> np.ndarray:
+  """WFLW: lists and photos, the first photo with two faces; (2 count, 98, 2) points.
+
+  Where the built-in face has no scheme of 98 points, they are the 68 and the first 30
+  of them again, which is enough for a reader.
+  """
+  points, _ = faces(2 * count, seed=6)
+  if 'wflw98' in load_face_model('builtin').landmark_schemes:
+    points, _ = faces(2 * count, seed=6, scheme='wflw98')
+  else:
+    points = np.concatenate([points, points[:, :30]], axis=1)
+  folder = 'WFLW_annotations/list_98pt_rect_attr_train_test'
+  for part, split in enumerate(('train', 'test')):
+    lines = []
+    for number in range(count):
+      face = points[part * count + number]
+      name = f'{part}--Parade/{part}_Parade_{max(0, number - 1)}.jpg'
+      _put(root / 'WFLW_images' / name, image(number))
+      box = [*np.floor(face.min(0)), *np.ceil(face.max(0))]
+      # Every face of the test set has one attribute, in turn.
+      attributes = np.arange(6) == number
+      fields = [*face.ravel().round(6), *map(int, box), *map(int, attributes), name]
+      lines.append(' '.join(map(str, fields)) + '\n')
+    path = root / folder / f'list_98pt_rect_attr_{split}.txt'
+    _put(path, ''.join(lines).encode())
+  return points
+
+
+def cofw_tables(count: int) -> dict[str, np.ndarray]:
+  """Images (a cell), boxes and landmarks of COFW's form."""
+  points, _ = faces(count, seed=7)
+  if 'cofw29' in load_face_model('builtin').landmark_schemes:
+    points, _ = faces(count, seed=7, scheme='cofw29')
+  else:
+    points = points[:, 17:46]
+  cell = np.empty((count, 1), object)
+  for number in range(count):
+    pixels = np.array(Image.open(io.BytesIO(image(number))))
+    # Grey and coloured images, as in the release.
+    cell[number, 0] = pixels if number % 2 else pixels[..., 0]
+  hidden = (np.arange(29) == 4) * np.ones((count, 1))
+  low, high = points.min(1), points.max(1)
+  return {
+    'images': cell,
+    'boxes': np.concatenate([low + 1.5, high - low], axis=1),
+    'labels': np.concatenate([points[..., 0] + 1, points[..., 1] + 1, hidden], axis=1),
+    'points': points,
+  }
+
+
+def write_cofw(root: pathlib.Path, count: int = 3) -> np.ndarray:
+  """COFW as it is saved with -v7; returns the (count, 29, 2) points of both splits."""
+  tables = cofw_tables(count)
+  for split, key in (('train', 'Tr'), ('test', 'T')):
+    _put_mat(
+      root / f'COFW_{split}_color.mat',
+      **{
+        'Is' + key: tables['images'],
+        'bboxes' + key: tables['boxes'],
+        'phis' + key: tables['labels'],
+      },
+    )
+  return tables['points']
+
+
+def write_folder_splits(root: pathlib.Path) -> None:
+  """A folder with train/ and test/."""
+  write_folder(root / 'train', 4)
+  write_folder(root / 'test', 2)
+
+
 # What writes the miniature of every data set of the registry.
 WRITERS = {
   'aflw': write_aflw,
@@ -249,5 +369,8 @@ WRITERS = {
   'w300': write_300w,
   '300wlp': write_300wlp,
   'aflw2000': write_aflw2000,
-  'folder': write_folder,
+  'folder': write_folder_splits,
+  'coco': write_coco,
+  'wflw': write_wflw,
+  'cofw': write_cofw,
 }

@@ -9,8 +9,9 @@ import numpy as np
 
 from experiments.lib import derived_flags, synthetic_data
 from pifa_jax.datasets import crop_cache, label_fitting, registry, tfds_records
-from pifa_jax.datasets.samples import SampleSet
+from pifa_jax.datasets.samples import MissingSplitError, SampleSet
 from pifa_jax.face_models import face_model_hash, load_face_model, load_landmark_ids
+from pifa_jax.files import formats
 from pifa_jax.settings import part, setting
 from pifa_jax.types import MorphableModel
 
@@ -60,6 +61,22 @@ class DataSettings:
     low=0.0,
     high=0.5,
   )
+  hidden_points: str = setting(
+    'auto',
+    'How .pts and other plain label files mark hidden points: negative = (-x, -y), and '
+    '(-1, -1) without a location (MERL-RAV); minus_one = (-1, -1) alone; none = '
+    'negative numbers are points outside the photo; auto = as the files show by '
+    'themselves.',
+    choices=formats.HIDDEN_POINTS,
+  )
+  strict: bool = setting(
+    False, 'Refuse a data set of which parts are missing, instead of saying so.'
+  )
+  check_labels: bool = setting(
+    True,
+    'Leave training photos out whose labels their own fit contradicts, such as '
+    'mirrored photos whose left and right points were not exchanged.',
+  )
   synthetic: synthetic_data.SyntheticSettings = part()
 
 
@@ -82,7 +99,8 @@ class TrainingData:
     scheme: name of the landmark scheme.
     crops: the training set.
     train_ids: rows to train on.
-    validation_ids: rows held out, evenly spread; no photo is in both.
+    validation_ids: rows held out, evenly spread; no photo is in both. With
+      --validation=0, all rows are for training, and some of them stand here.
   """
 
   settings: DataSettings
@@ -167,6 +185,19 @@ def open_training(
     model, scheme = scheme_of(model, settings, 'train', log)
     found = open_real(model, scheme, settings, 'train', log, margin=margin)
   held_out = _held_out(found.groups, settings.validation)
+  watched = held_out
+  if not settings.validation:
+    watched = _held_out(found.groups, _WATCHED)
+    log(
+      '--validation=0: no photo is held out; the validation error is of '
+      f'{watched.sum()} training faces.'
+    )
+  elif held_out.all():
+    raise ValueError(
+      'The training set has one photo alone, and '
+      f'--validation={settings.validation:g} holds it out: nothing is left to train '
+      'on. Add photos, or say --validation=0 to train on all of them.'
+    )
   return TrainingData(
     settings=settings,
     model=model,
@@ -174,7 +205,7 @@ def open_training(
     scheme=scheme,
     crops=found,
     train_ids=np.where(~held_out)[0],
-    validation_ids=np.where(held_out)[0],
+    validation_ids=np.where(watched)[0],
   )
 
 
@@ -221,11 +252,13 @@ def open_test(
   if split not in data.splits:
     raise ValueError(f'--split={split}: {data.title} has {", ".join(data.splits)}.')
   where = settings.data_dir or settings.tfds_dir or ''
+  crops = open_real(model, scheme, settings, split, log, margin=margin)
   return TestData(
     name=settings.dataset,
-    title=f'{data.title} ({os.path.basename(os.path.normpath(where))}), {split}',
+    title=f'{data.title} ({os.path.basename(os.path.normpath(where))}), {split}'
+    + _incomplete(crops),
     kind='real',
-    crops=open_real(model, scheme, settings, split, log, margin=margin),
+    crops=crops,
     box_noise=None,
     box_rule=data.box_rule,
     hidden_is_labelled=data.hidden_is_labelled,
@@ -242,6 +275,34 @@ def _open_synthetic(model, settings, split, log, margin):
     log,
     margin=margin,
   )
+
+
+def _incomplete(crops):
+  """What a result line says of a data set that lacks something; '' if it is whole."""
+  gaps = crops.meta.get('gaps')
+  return f', incomplete: {", ".join(gaps)}' if gaps else ''
+
+
+def test_or_validation(data: TrainingData, log: Log) -> TestData:
+  """The test set that belongs to a training set, for a final score.
+
+  Args:
+    data: the training set.
+    log: prints a sentence for the user.
+
+  Returns:
+    The split test if it is there, else the held-out rows, called so.
+
+  Raises:
+    FileNotFoundError, ValueError: with one sentence for the user.
+  """
+  name = data.settings.dataset
+  if name == 'synthetic' or 'test' in registry.DATASETS[name].splits:
+    try:
+      return open_test(data.model, data.scheme, data.settings, log)
+    except MissingSplitError as error:
+      log(f'The final score is of the validation faces: {error}')
+  return validation_as_test(data)
 
 
 def validation_as_test(data: TrainingData) -> TestData:
@@ -261,7 +322,9 @@ def validation_as_test(data: TrainingData) -> TestData:
   dataset = registry.DATASETS[data.settings.dataset]
   return TestData(
     name=data.settings.dataset,
-    title=f'{dataset.title}, validation',
+    title=f'{dataset.title}, '
+    + ('training faces' if np.isin(ids, data.train_ids).all() else 'validation')
+    + _incomplete(rows),
     kind='real',
     crops=held_out,
     box_noise=None,
@@ -270,9 +333,15 @@ def validation_as_test(data: TrainingData) -> TestData:
   )
 
 
+# Share of the training photos that --validation=0 watches in place of others.
+_WATCHED = 0.05
+
+
 def _held_out(groups, share):
   """Which rows are for validation: evenly spread groups, one at least."""
   names = list(dict.fromkeys(groups))
+  if not share:
+    return np.zeros(len(groups), bool)
   wanted = max(1, round(share * len(names)))
   chosen = {names[i] for i in np.linspace(0, len(names) - 1, wanted).astype(int)}
   return np.array([group in chosen for group in groups])
@@ -305,6 +374,13 @@ def scheme_of(
     name = registry.DATASETS[settings.dataset].scheme
   if name is None:
     return model, _scheme_that_fits(model, settings, split, log)
+  if name not in model.landmark_schemes and settings.landmark_scheme == 'auto':
+    data = registry.DATASETS[settings.dataset]
+    raise ValueError(
+      f'The face model {settings.face_model} has no landmark scheme {name} for the '
+      f'{data.points} points of {data.title}; give --landmark_scheme a file of their '
+      'vertex ids, as experiments.find_landmarks writes it.'
+    )
   if name not in model.landmark_schemes:
     raise ValueError(
       f'--landmark_scheme={name} is neither a file nor a scheme of the face model, '
@@ -351,11 +427,18 @@ def read(
   Raises:
     FileNotFoundError, ValueError: with one sentence for the user.
   """
+  hidden_points = settings.hidden_points
   if settings.tfds_dir:
+    if hidden_points != 'auto':
+      raise ValueError(
+        f'--hidden_points={hidden_points} is for label files; leave --tfds_dir off.'
+      )
     return tfds_records.read(
       settings.dataset, settings.tfds_dir, settings.data_dir, split, model=model
     )
-  return registry.read(settings.dataset, settings.data_dir, split, model=model)
+  return registry.read(
+    settings.dataset, settings.data_dir, split, model=model, hidden_points=hidden_points
+  )
 
 
 def open_real(
@@ -384,13 +467,21 @@ def open_real(
     FileNotFoundError, ValueError: with one sentence for the user.
   """
   of_params = model if settings.exact_params else None
+  source = {
+    'data': settings.dataset,
+    'split': split,
+    'folder': os.path.abspath(
+      os.path.expanduser(settings.tfds_dir or settings.data_dir or '')
+    ),
+    'tfds': bool(settings.tfds_dir),
+    'hidden_points': settings.hidden_points,
+  }
   found = None
-  if settings.tfds_dir:
-    # Makes the records if need be, so that there are files to look at.
+  state = crop_cache.known_fingerprint(settings.cache_dir, source)
+  if state is None:
     found = read(settings, split, model=of_params)
-    files = tfds_records.files(settings.dataset, settings.tfds_dir)
-  else:
-    files = registry.DATASETS[settings.dataset].files(settings.data_dir, split)
+    state = crop_cache.remember_sources(settings.cache_dir, source, found.sources)
+  keep_doubtful = split != 'train' or not settings.check_labels
   image_size = round(crop_cache.IMAGE_SIZE * margin / crop_cache.MARGIN)
   key = {
     'data': settings.dataset,
@@ -402,35 +493,46 @@ def open_real(
     'scheme': (
       None if scheme is None else [int(i) for i in model.landmark_schemes[scheme]]
     ),
-    'files': crop_cache.fingerprint(files),
+    'files': state,
+    'hidden_points': settings.hidden_points,
+    'keep_doubtful': keep_doubtful,
   }
 
   def build():
     samples = found or read(settings, split, model=of_params)
-    _log_samples(settings.dataset, split, samples, log)
-    arrays, more = crop_cache.crop_samples(
+    gaps = registry.gaps(settings.dataset, split, samples)
+    _refuse_gaps(settings, split, gaps)
+    log(f'Cropping {len(samples.samples)} {split} faces ...')
+    crops = crop_cache.crop_samples(
       samples.samples,
       model,
       scheme=scheme,
       exact=settings.exact_params,
+      keep_doubtful=keep_doubtful,
       image_size=image_size,
       margin=margin,
     )
-    rejects = samples.rejects + more
+    arrays, rejects = crops.arrays, samples.rejects + crops.rejects
     _log_crops(split, arrays, rejects, scheme, log)
+    arrays['facts'] = {
+      'notes': samples.notes,
+      'gaps': list(gaps),
+      'doubts': [[r.name, r.reason] for r in crops.doubts],
+    }
     return arrays, rejects
 
-  return crop_cache.open_or_build(settings.cache_dir, key, build)
+  crops = crop_cache.open_or_build(settings.cache_dir, key, build)
+  _refuse_gaps(settings, split, crops.meta['gaps'])
+  _log_facts(split, crops.meta, keep_doubtful, log)
+  return crops
 
 
-def _log_samples(dataset, split, samples, log):
-  for note in samples.notes:
-    log(note)
-  total = len(samples.samples) + len(samples.rejects)
-  problem = registry.count_problem(dataset, split, total)
-  if problem:
-    log(f'Note: {problem}')
-  log(f'Cropping {len(samples.samples)} {split} photos ...')
+def _refuse_gaps(settings, split, gaps):
+  if gaps and settings.strict:
+    raise ValueError(
+      f'--strict: {settings.dataset}, {split} is incomplete: {", ".join(gaps)}; add '
+      'what is missing, or leave --strict off to use what is there.'
+    )
 
 
 def _log_crops(split, arrays, rejects, scheme, log):
@@ -442,3 +544,18 @@ def _log_crops(split, arrays, rejects, scheme, log):
     f'{split}: {len(arrays["names"])} faces, {fit}{len(rejects)} rejected'
     + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10])
   )
+
+
+def _log_facts(split, facts, keep_doubtful, log):
+  """What is said of a split at every run, not only when its crops are made."""
+  for note in facts['notes']:
+    log(note)
+  if facts['gaps']:
+    log(f'Note: {split} is incomplete: {", ".join(facts["gaps"])}.')
+  doubts = facts['doubts']
+  if doubts:
+    log(
+      f'{split}: the labels of {len(doubts)} faces are contradicted by their fit; they '
+      + ('are kept' if keep_doubtful else 'are left out (--nocheck_labels keeps them)')
+      + ''.join(f'\n  {name}: {reason}' for name, reason in doubts[:10])
+    )

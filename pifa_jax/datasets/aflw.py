@@ -11,15 +11,21 @@ import pathlib
 
 import numpy as np
 
-from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
+from pifa_jax.datasets.samples import (
+  LazySamples,
+  MissingSplitError,
+  Reject,
+  Sample,
+  SampleSet,
+  data_root,
+  label_problem,
+)
 from pifa_jax.files.matlab_files import read_numbers
 
 _KEYS = {
   'train': ('bboxesTr', 'phisTr', 'TrainImages'),
   'test': ('bboxesT', 'phisT', 'TestImages'),
 }
-
-_FARTHEST = 100_000  # pixels; no photo is as wide
 
 HOW_TO_GET = (
   'the folder must hold BoundingBox.mat, Landmark.mat, TrainImages/ and '
@@ -37,7 +43,8 @@ def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   from 1: its outer edges start at (x - 1.5, y - 1.5) in 0-based coordinates.
 
   Labels and boxes are judged here; images that cannot be decoded, or do not
-  meet their box, when they are cropped.
+  meet their box, when they are cropped. Photos that are not there are rejected one
+  by one, and their number is named in `missing`.
 
   Args:
     data_dir: the release folder.
@@ -47,59 +54,54 @@ def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
     The split.
 
   Raises:
-    FileNotFoundError: if the folder or one of its files is missing.
+    FileNotFoundError: if the folder or one of its tables is missing.
+    MissingSplitError: if the folder of the split's photos is missing.
     ValueError: if a file is not what its name says, or counts do not agree.
   """
-  boxes, labels, files = read_tables(data_dir, split)
+  root, sources, folder = _release(data_dir, split)
+  boxes, labels, listed = _tables(root, sources, split, folder)
   landmarks, visible, notes = split_labels(labels)
-  paths, samples, rejects = [], [], []
-  for box, points, seen, path in zip(boxes, landmarks, visible, files):
-    name = f'{path.parent.name}/{path.name}'
-    reason = _problem(box, points, seen) or _unreadable(path)
+  paths, samples, rejects, absent = [], [], [], 0
+  for number, (box, points, seen) in enumerate(zip(boxes, landmarks, visible), start=1):
+    path = listed.get(str(number))
+    name = f'{folder}/{path.name if path else f"{number}.jpg"}'
+    reason = label_problem(box, points, seen)
+    if reason is None and path is None:
+      absent += 1
+      reason = 'the photo is not there'
     if reason is not None:
       rejects.append(Reject(name, reason))
-    else:
-      paths.append(path)
-      samples.append(
-        Sample(name, b'', points.astype(np.float32), seen, box.astype(np.float32))
-      )
-  return SampleSet(LazySamples(paths, samples), rejects, notes)
+      continue
+    paths.append(path)
+    samples.append(
+      Sample(name, b'', points.astype(np.float32), seen, box.astype(np.float32))
+    )
+  missing = (f'{absent} of {len(boxes)} photos of {folder}/',) if absent else ()
+  return SampleSet(
+    LazySamples(sources, paths, samples), rejects, notes, sources, missing
+  )
 
 
-def _unreadable(path):
-  try:
-    with open(path, 'rb'):
-      return None
-  except OSError as error:
-    return f'the file cannot be read ({error.strerror})'
-
-
-def files_aflw(data_dir: str | pathlib.Path | None, split: str) -> list[pathlib.Path]:
-  """The files that decide what `read_aflw` gives; raises as it does."""
-  root = pathlib.Path(data_dir).expanduser() if data_dir else None
-  return read_tables(data_dir, split)[2] + [
-    root / 'BoundingBox.mat',
-    root / 'Landmark.mat',
-  ]
-
-
-def read_tables(
-  data_dir: str | pathlib.Path | None, split: str
-) -> tuple[np.ndarray, np.ndarray, list[pathlib.Path]]:
-  """The raw tables of a split: boxes (outer edges), labels, image paths.
-
-  Raises:
-    FileNotFoundError, ValueError: see `read_aflw`.
-  """
+def _release(data_dir, split):
+  """The folder, the record of what is read, and the folder of the split's photos."""
   if split not in _KEYS:
     raise ValueError(f'split={split!r}; AFLW has train and test.')
-  if not data_dir:
-    raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET}')
-  root = pathlib.Path(data_dir).expanduser()
-  box_key, label_key, folder = _KEYS[split]
-  for name in ('BoundingBox.mat', 'Landmark.mat', folder):
-    if not (root / name).exists():
+  root, sources = data_root(data_dir, HOW_TO_GET)
+  for name in ('BoundingBox.mat', 'Landmark.mat'):
+    if not sources.is_file(root / name):
       raise FileNotFoundError(f'There is no {root / name}: {HOW_TO_GET}')
+  folder = _KEYS[split][2]
+  if not sources.is_dir(root / folder):
+    raise MissingSplitError(
+      f'The split {split} of AFLW is not there, since there is no folder '
+      f'{root / folder}: {HOW_TO_GET}'
+    )
+  return root, sources, folder
+
+
+def _tables(root, sources, split, folder):
+  """Boxes (n, 4) outer edges, labels (n, 3 N), and number -> path of the photos."""
+  box_key, label_key, _ = _KEYS[split]
   boxes = read_numbers(root / 'BoundingBox.mat', [box_key])[box_key]
   labels = read_numbers(root / 'Landmark.mat', [label_key])[label_key]
   if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -118,11 +120,7 @@ def read_tables(
       f'rows of landmarks ({label_key}); the two files are not of '
       'one release.'
     )
-  listed = {
-    path.stem: path
-    for path in sorted((root / folder).iterdir())
-    if path.suffix.lower() in ('.jpg', '.jpeg', '.png')
-  }
+  listed = {path.stem: path for path in sources.find_images(root / folder).images}
   beyond = [
     path.name
     for stem, path in listed.items()
@@ -134,11 +132,7 @@ def read_tables(
       f'{len(boxes)} rows; images and tables are not of one '
       'release.'
     )
-  files = [
-    listed.get(str(n), root / folder / f'{n}.jpg') for n in range(1, len(boxes) + 1)
-  ]
-  boxes = np.concatenate([boxes[:, :2] - 1.5, boxes[:, 2:]], axis=1)
-  return boxes, labels, files
+  return np.concatenate([boxes[:, :2] - 1.5, boxes[:, 2:]], axis=1), labels, listed
 
 
 def split_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -226,18 +220,3 @@ def _crowding(points, large, small):
       if min(pair) > 0:
         ratios.append(np.log(pair[0] / pair[1]))
   return float(np.exp(np.median(ratios))) if ratios else 1.0
-
-
-def _problem(box, points, visible):
-  if not np.all(np.isfinite(box)):
-    return 'the box is not finite'
-  if box[2] <= 0 or box[3] <= 0:
-    return f'the box is {box[2]:g} x {box[3]:g}'
-  if visible.sum() < 4:
-    return f'only {visible.sum()} landmarks are labelled; 4 are needed'
-  if max(np.abs(points[visible]).max(), np.abs(box).max()) > _FARTHEST:
-    return f'a coordinate is beyond {_FARTHEST} pixels'
-  centre, size = box[:2] + box[2:] / 2, np.sqrt(box[2] * box[3])
-  if np.min(np.abs(points[visible] - centre).max(axis=1)) > 2 * size:
-    return 'the box is nowhere near the landmarks'
-  return None

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
+from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet, data_root
+from pifa_jax.files.images import image_key
 from pifa_jax.files.matlab_files import read_mat
 
 HOW_TO_GET = (
@@ -35,42 +36,33 @@ def read_afw(data_dir: str | pathlib.Path | None, split: str = 'test') -> Sample
     FileNotFoundError: if something is missing.
     ValueError: for another split, or if anno.mat is not as described.
   """
-  root = _root(data_dir, split)
-  paths, samples, rejects = [], [], []
+  if split != 'test':
+    raise ValueError(f'split={split!r}; AFW has test alone.')
+  root, sources = data_root(data_dir, HOW_TO_GET)
+  photos = root / 'testimages'
+  if not sources.is_file(root / 'anno.mat') or not sources.is_dir(photos):
+    raise FileNotFoundError(
+      f'There is no anno.mat with testimages/ beside it in {root}: {HOW_TO_GET}'
+    )
+  there = {image_key(path.name): path for path in sources.find_images(photos).images}
+  paths, samples, rejects, absent = [], [], [], set()
   for row in _rows(root):
-    image = _text(row[0])
     # Names from a file must not lead out of the folder.
-    path = root / 'testimages' / pathlib.PurePosixPath(image.replace('\\', '/')).name
+    image = image_key(_text(row[0])).rpartition('/')[2]
     columns = [_cells(value) for value in row[1:4]]
     for number, (box, pose, points) in enumerate(_faces(columns), start=1):
-      name = f'{path.name}#{number}'
+      name = f'{image}#{number}'
       try:
-        sample = _sample(name, box, pose, points, group=path.name)
-        if not path.is_file():
-          raise ValueError(f'there is no {path.name} in testimages')
-        paths.append(path)
+        sample = _sample(name, box, pose, points, group=image)
+        if image not in there:
+          absent.add(image)
+          raise ValueError(f'there is no {image} in testimages')
+        paths.append(there[image])
         samples.append(sample)
       except ValueError as error:
         rejects.append(Reject(name, str(error)))
-  return SampleSet(LazySamples(paths, samples), rejects, [])
-
-
-def files_afw(data_dir: str | pathlib.Path | None, split: str) -> list[pathlib.Path]:
-  """The files that decide what `read_afw` gives."""
-  root = _root(data_dir, split)
-  return [root / 'anno.mat', *sorted((root / 'testimages').iterdir())]
-
-
-def _root(data_dir, split):
-  if split != 'test':
-    raise ValueError(f'split={split!r}; AFW has test alone.')
-  if not data_dir:
-    raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET}')
-  root = pathlib.Path(data_dir).expanduser()
-  for name in ('anno.mat', 'testimages'):
-    if not (root / name).exists():
-      raise FileNotFoundError(f'There is no {root / name}: {HOW_TO_GET}')
-  return root
+  missing = (f'{len(absent)} photos of testimages/',) if absent else ()
+  return SampleSet(LazySamples(sources, paths, samples), rejects, [], sources, missing)
 
 
 def _rows(root):

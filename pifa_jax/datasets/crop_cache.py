@@ -1,4 +1,4 @@
-"""cached crops: the memory-mapped form that training reads.
+"""Crop caches: the memory-mapped form that training reads.
 
 Every face becomes one uint8 crop of its square box with a margin around it (room
 for box jitter), with its landmarks, target P and pose in pixels of that crop. The
@@ -15,17 +15,20 @@ import os
 import pathlib
 import shutil
 import tempfile
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
 from pifa_jax.datasets import label_fitting
-from pifa_jax.datasets.samples import Reject, Sample, decode_image
+from pifa_jax.datasets.samples import Reject, Sample
+from pifa_jax.files.formats import write_atomically
+from pifa_jax.files.images import decode_image
+from pifa_jax.files.sources import Sources, fingerprint
 from pifa_jax.geometry import boxes as box_lib
 from pifa_jax.geometry import cropping, fitting, projection
 from pifa_jax.types import MorphableModel
 
-SCHEMA = 4  # raise it when crops or target P of the same sources change
+SCHEMA = 5  # raise it when crops or target P of the same sources change
 IMAGE_SIZE = 160
 MARGIN = 1.4  # holds boxes that are moved by 0.1 of their size and scaled by 1.1 or 1.2
 
@@ -48,7 +51,7 @@ def margin_for(shift: float, scale: float, box_scale: float = 1.0) -> float:
   where in its image the face is.
 
   Args:
-    shift, scale, zoom: see `boxes.jitter_box`.
+    shift, scale, box_scale: see `boxes.jitter_box`.
 
   Returns:
     `MARGIN`, or more, in steps of a tenth.
@@ -100,15 +103,31 @@ class CropCache:
     return [Reject(*row) for row in self.meta.get('rejects', [])]
 
 
+class Crops(NamedTuple):
+  """What `crop_samples` makes of samples.
+
+  Attributes:
+    arrays: arrays, names and groups for `write_cache`.
+    rejects: samples that could not be used.
+    doubts: samples whose labels their fit contradicts (`label_fitting.contradictions`);
+      among the rejects, too, if these are left out.
+  """
+
+  arrays: dict[str, Any]
+  rejects: list[Reject]
+  doubts: list[Reject]
+
+
 def crop_samples(
   samples: Iterable[Sample],
   model: MorphableModel,
   *,
   scheme: str | None,
   exact: bool = False,
+  keep_doubtful: bool = False,
   image_size: int = IMAGE_SIZE,
   margin: float = MARGIN,
-) -> tuple[dict[str, Any], list[Reject]]:
+) -> Crops:
   """Crops the images and fits P to the landmarks (Sec. 3.1).
 
   Args:
@@ -117,17 +136,18 @@ def crop_samples(
     scheme: the landmark scheme of the samples; None = P is not needed, as in a
       set that is only for evaluation: no face is rejected for its landmarks.
     exact: take P from the samples, which were made with this model.
+    keep_doubtful: keep faces whose labels their fit contradicts, as a test set must
+      that is compared with published numbers.
     image_size: pixels a side of the crops.
     margin: side of a crop over side of the square box.
 
   Returns:
-    The arrays, names and groups for `write_packed`, and the samples that could
-    not be used.
+    The crops, what could not be used, and what is in doubt.
 
   Raises:
     ValueError: if none can be used.
   """
-  columns = {
+  columns: dict[str, list[Any]] = {
     name: []
     for name in (
       'images',
@@ -141,7 +161,7 @@ def crop_samples(
       'groups',
     )
   }
-  rejects = []
+  rejects: list[Reject] = []
   for sample in samples:
     try:
       image = decode_image(sample.image_bytes, sample.name)
@@ -157,6 +177,11 @@ def crop_samples(
         )
       )
       continue
+    visible = sample.visible & np.isfinite(sample.landmarks).all(axis=1)
+    outside = _outside(sample, visible, image)
+    if outside:
+      rejects.append(Reject(sample.name, outside))
+      continue
     outer = _margin_box(sample.box, margin)
     corner = (sample.box[:2] - outer[:2]) * (image_size / outer[2]) - 0.5
     row = {
@@ -164,7 +189,7 @@ def crop_samples(
       'landmarks': np.asarray(
         box_lib.crop_points(sample.landmarks, outer, image_size), np.float32
       ),
-      'visible': sample.visible,
+      'visible': visible,
       'boxes': np.concatenate(
         [corner, sample.box[2:] * (image_size / outer[2])]
       ).astype(np.float32),
@@ -188,11 +213,11 @@ def crop_samples(
       if rejects
       else 'The data set holds no samples.'
     )
-  arrays = {
+  arrays: dict[str, Any] = {
     name: np.stack(columns[name])
     for name in ('images', 'landmarks', 'visible', 'boxes', 'poses')
   }
-  outer = np.stack(columns['outer'])
+  outer, doubts = np.stack(columns['outer']), []
   arrays['pixel_sizes'] = (image_size / outer[:, 2]).astype(np.float32)
   if scheme is None:
     nothing = np.zeros((len(names), model.num_params), np.float32)
@@ -223,6 +248,19 @@ def crop_samples(
     rejects += [
       Reject(names[i], 'no face fits its landmarks') for i in np.where(~good)[0]
     ]
+    if not exact:
+      reasons = label_fitting.contradictions(
+        model, arrays['params'], arrays['residuals'], arrays['visible'], scheme=scheme
+      )
+      doubts = [Reject(names[i], why) for i, why in enumerate(reasons) if why]
+      if not keep_doubtful:
+        good &= np.array([why is None for why in reasons])
+        rejects += doubts
+      if not good.any():
+        raise ValueError(
+          f'The labels of all {len(names)} samples are contradicted by their fit; the '
+          f'first: {doubts[0].name}, {doubts[0].reason}'
+        )
     unlabelled = np.isnan(arrays['poses']).any(axis=1)
     arrays['poses'] = np.where(
       unlabelled[:, None], projection.pose_degrees(arrays['params']), arrays['poses']
@@ -234,11 +272,32 @@ def crop_samples(
   arrays = {name: value[good] for name, value in arrays.items()}
   for name in ('names', 'groups'):
     arrays[name] = [value for value, g in zip(columns[name], good) if g]
-  return arrays, rejects
+  return Crops(arrays, rejects, doubts)
+
+
+def _outside(sample, visible, image):
+  """Names landmarks that lie outside the photo by more than half a face; else None.
+
+  A face at the photo's edge has labels a little outside; labels of another photo, or of
+  the photo at another size, lie far outside.
+  """
+  if not visible.any():
+    return None
+  height, width = image.shape[:2]
+  points = sample.landmarks[visible]
+  reach = 0.5 * float(max(np.ptp(points, axis=0)))
+  beyond = np.maximum(-points, points - [width - 1, height - 1]).max(axis=1) > reach
+  if not beyond.any():
+    return None
+  x, y = points[beyond][0]
+  return (
+    f'{beyond.sum()} landmarks lie far outside the photo of {width} x {height} pixels, '
+    f'point {np.flatnonzero(visible)[beyond][0] + 1} at ({x:.0f}, {y:.0f})'
+  )
 
 
 def _touches(box, image):
-  """Whether a box (outer edges) and a image have an area in common."""
+  """Whether a box (outer edges) and an image have an area in common."""
   height, width = image.shape[:2]
   return (
     box[0] < width - 0.5
@@ -259,13 +318,13 @@ def write_cache(
   directory: str | pathlib.Path,
   arrays: dict[str, Any],
   meta: dict[str, Any],
-  rejects: list[Reject] = (),
+  rejects: Sequence[Reject] = (),
 ) -> None:
   """Writes a crop cache, whole or not at all.
 
   Args:
     directory: is replaced.
-    arrays: the array fields of `PackedCrops`, 'names' and 'groups'. Without
+    arrays: the array fields of `CropCache`, 'names' and 'groups'. Without
       'residuals' they are 0 (P is exact), without 'poses' they are P's, without
       'pixel_sizes' 1, without 'names' numbers, without 'groups' the names.
     meta: JSON values to keep beside them.
@@ -369,7 +428,7 @@ def open_cache(directory: str | pathlib.Path) -> CropCache:
   """Maps a crop cache into memory.
 
   Args:
-    directory: of `write_packed`.
+    directory: of `write_cache`.
 
   Returns:
     The data set.
@@ -420,39 +479,79 @@ def open_or_build(
     key: JSON values that decide the content: data set, split, source, face model
       hash, scheme; image size and margin if they are not the defaults. A changed
       key is another folder.
-    build: gives the arrays of `write_packed` and the rejects.
+    build: gives the arrays of `write_cache` and the rejects. It may put further JSON
+      values for `CropCache.meta` into the arrays, as 'facts'.
 
   Returns:
     The data set.
   """
   key = {'image_size': IMAGE_SIZE, 'margin': MARGIN, **key, 'schema': SCHEMA}
-  digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-  directory = pathlib.Path(cache_dir).expanduser() / f'crops_{digest[:20]}'
+  directory = pathlib.Path(cache_dir).expanduser() / f'crops_{_digest(key)}'
   if directory.exists():
     try:
       return open_cache(directory)
     except ValueError:
       pass  # half deleted by hand: made again
   arrays, rejects = build()
-  write_cache(directory, arrays, key, rejects)
+  facts = arrays.pop('facts', {})
+  write_cache(directory, arrays, {**key, **facts}, rejects)
   return open_cache(directory)
 
 
-def fingerprint(paths: Iterable[pathlib.Path]) -> str:
-  """Identifies files by name, size and time of change, without reading them.
+def _digest(key):
+  return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def known_fingerprint(
+  cache_dir: str | pathlib.Path, source: dict[str, Any]
+) -> str | None:
+  """The fingerprint of what a reader looked at last time, if all is as it was then.
+
+  So an unchanged data set is not read again: its files are only looked at.
 
   Args:
-    paths: of the source files; missing ones count as such.
+    cache_dir: see `open_or_build`.
+    source: JSON values that decide what is read: data set, split, folder.
 
   Returns:
-    16 hex digits.
+    Of `remember_sources`; None if it is not known or something has changed.
   """
-  digest = hashlib.sha256()
-  for path in sorted(paths):
-    try:
-      stat = path.stat()
-      facts = f'{path.name} {stat.st_size} {stat.st_mtime_ns}'
-    except OSError:
-      facts = f'{path.name} missing'
-    digest.update(facts.encode() + b'\n')
-  return digest.hexdigest()[:16]
+  try:
+    record = json.loads(_record_path(cache_dir, source).read_text('utf-8'))
+    paths = [pathlib.Path(record['root'], path) for path in record['paths']]
+    if fingerprint(paths, record['root']) == record['fingerprint']:
+      return record['fingerprint']
+  except (OSError, KeyError, TypeError, ValueError):
+    pass  # no record, or a damaged one: the data set is read
+  return None
+
+
+def remember_sources(
+  cache_dir: str | pathlib.Path, source: dict[str, Any], sources: Sources
+) -> str:
+  """Records what a reader has looked at, for `known_fingerprint`.
+
+  Args:
+    cache_dir: see `open_or_build`.
+    source: as of `known_fingerprint`.
+    sources: of the reader.
+
+  Returns:
+    The fingerprint of all that was looked at.
+  """
+  found = sources.fingerprint()
+  path = _record_path(cache_dir, source)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  record = {
+    'root': str(sources.root.absolute()),
+    'fingerprint': found,
+    'paths': [os.path.relpath(each, sources.root) for each in sources.paths],
+  }
+  write_atomically(path, json.dumps(record).encode())
+  return found
+
+
+def _record_path(cache_dir, source):
+  # Of another release, the readers may look at other files.
+  digest = _digest({**source, 'schema': SCHEMA})
+  return pathlib.Path(cache_dir).expanduser() / f'sources_{digest}.json'

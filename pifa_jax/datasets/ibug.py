@@ -6,17 +6,16 @@ afw, ibug, each a folder of images with a .pts of the same name beside each.
 
 import pathlib
 
-import numpy as np
-
 from pifa_jax.datasets.samples import (
   LazySamples,
+  MissingSplitError,
   Reject,
   Sample,
   SampleSet,
-  find_label,
-  list_images,
+  data_root,
+  landmark_box,
 )
-from pifa_jax.files.formats import read_pts
+from pifa_jax.files import formats
 
 # Sec. 4.2: 3,148 for training; common (554) and challenging (135) for testing.
 SPLITS = {
@@ -32,57 +31,66 @@ HOW_TO_GET = (
 )
 
 
-def read_300w(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
+def read_300w(
+  data_dir: str | pathlib.Path | None, split: str, *, hidden_points: str = 'auto'
+) -> SampleSet:
   """Reads one split; the box of a face is that of its 68 landmarks.
 
   Args:
-    data_dir: the folder that holds lfpw, helen, afw and ibug.
+    data_dir: the folder that holds lfpw, helen, afw and ibug. Parts that are not
+      there are named in `missing`.
     split: 'train', 'test', or a part of the test set: 'common', 'challenging'.
+    hidden_points: see `formats.read_landmarks`; 300W itself labels every point.
 
   Returns:
-    The split, with all landmarks visible.
+    The split.
 
   Raises:
-    FileNotFoundError: if a folder is missing.
+    FileNotFoundError: if there is no part of 300W.
+    MissingSplitError: if there are others, but none of this split.
     ValueError: for an unknown split.
   """
-  paths, samples, rejects = [], [], []
-  for path in _images(data_dir, split):
-    name = path.relative_to(pathlib.Path(data_dir).expanduser()).as_posix()
-    try:
-      points = read_pts(find_label(path, '.pts'))
-      if points.shape != (68, 2):
-        raise ValueError(f'{path.stem}.pts has {len(points)} points, not 68')
-      low, high = points.min(axis=0), points.max(axis=0)
-      paths.append(path)
-      samples.append(
-        Sample(
-          name,
-          b'',
-          points,
-          np.ones(68, bool),
-          np.concatenate([low, high - low]).astype(np.float32),
-        )
-      )
-    except (OSError, ValueError) as error:
-      rejects.append(Reject(name, str(error)))
-  return SampleSet(LazySamples(paths, samples), rejects, [])
-
-
-def files_300w(data_dir: str | pathlib.Path | None, split: str) -> list[pathlib.Path]:
-  """The files that decide what `read_300w` gives."""
-  image_paths = _images(data_dir, split)
-  return image_paths + [path.with_suffix('.pts') for path in image_paths]
-
-
-def _images(data_dir, split):
   if split not in SPLITS:
     raise ValueError(f'split={split!r}; 300W has {", ".join(SPLITS)}.')
-  if not data_dir:
-    raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET}')
-  root, files = pathlib.Path(data_dir).expanduser(), []
-  for folder in SPLITS[split]:
-    if not (root / folder).is_dir():
-      raise FileNotFoundError(f'There is no folder {root / folder}: {HOW_TO_GET}')
-    files += list_images(root / folder)
-  return files
+  root, sources = data_root(data_dir, HOW_TO_GET)
+  there = {
+    folder: sources.is_dir(root / folder)
+    for folders in SPLITS.values()
+    for folder in folders
+  }
+  if not any(there.values()):
+    raise FileNotFoundError(f'There is no folder {root / "lfpw"}: {HOW_TO_GET}')
+  wanted = SPLITS[split]
+  missing = tuple(f'{folder}/' for folder in wanted if not there[folder])
+  if len(missing) == len(wanted):
+    raise MissingSplitError(
+      f'The split {split} of 300W is not in {root}: there is no {", ".join(missing)}.'
+    )
+  paths, samples, rejects, notes = [], [], [], []
+  for folder in wanted:
+    if not there[folder]:
+      continue
+    listing = sources.find_images(root / folder)
+    if listing.skipped:
+      notes.append(f'{folder}/, not read as photos: {listing.skipped_text()}.')
+    for path in listing.images:
+      name = path.relative_to(root).as_posix()
+      try:
+        samples.append(_sample(sources, path, name, hidden_points))
+        paths.append(path)
+      except (OSError, ValueError) as error:
+        rejects.append(Reject(name, str(error)))
+  return SampleSet(
+    LazySamples(sources, paths, samples), rejects, notes, sources, missing
+  )
+
+
+def _sample(sources, path, name, hidden_points):
+  label = sources.find_beside(path, ('.pts',))
+  if label is None:
+    raise ValueError(f'there is no {path.stem}.pts beside it')
+  labels = formats.read_landmarks(label, hidden_points=hidden_points)
+  points, visible = labels.points[0], labels.visible[0]
+  if points.shape != (68, 2):
+    raise ValueError(f'{label.name} has {len(points)} points, not 68')
+  return Sample(name, b'', points, visible, landmark_box(points, visible))

@@ -5,7 +5,8 @@ from typing import Iterable
 
 import numpy as np
 
-from pifa_jax.datasets.samples import Reject, decode_image, list_images_below
+from pifa_jax.datasets.samples import Reject
+from pifa_jax.files.images import decode_image, list_images_below
 
 SIDE = 256  # pixels: a part of half the side still has a crop's detail
 _LEAST = 64  # pixels

@@ -2,18 +2,21 @@
 
 import collections.abc
 import dataclasses
-import io
 import pathlib
 from typing import Sequence
-import warnings
 
 import numpy as np
 
-# Twice a 24-megapixel camera; larger images are refused before decoding.
-MAX_PIXELS = 50_000_000
-# Only formats that Pillow decodes by itself: EPS, for one, starts Ghostscript.
-_FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF', 'PPM')
-_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+from pifa_jax.files.formats import impossible_points
+from pifa_jax.files.sources import Sources
+
+_MIN_VISIBLE = 4  # landmarks that a fit of P needs
+_MIN_SPAN = 4.0  # pixels: below, no face can be seen, and the unit is another
+_FARTHEST = 100_000  # pixels; no photo is as wide
+
+
+class MissingSplitError(FileNotFoundError):
+  """A data set is there, but the split that was asked for is not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,24 +63,33 @@ class SampleSet:
     samples: a sequence of Sample, read from disk at every access.
     rejects: what cannot be used.
     notes: sentences about decisions that the data made, for the user.
+    sources: all that the reader looked at; a change there makes the set another.
+    missing: parts of the data set that are not there, short phrases: 'afw/'. They
+      are named in every result line.
   """
 
   samples: Sequence[Sample]
   rejects: list[Reject]
   notes: list[str]
+  sources: Sources
+  missing: tuple[str, ...] = ()
 
 
 class LazySamples(collections.abc.Sequence):
   """Samples whose photos are read at every access, not kept in memory."""
 
-  def __init__(self, paths: Sequence[pathlib.Path], samples: Sequence[Sample]):
+  def __init__(
+    self, sources: Sources, paths: Sequence[pathlib.Path], samples: Sequence[Sample]
+  ):
     """Makes the sequence.
 
     Args:
+      sources: where the photos are recorded.
       paths: of the photos.
       samples: without their `image_bytes`, in the same order.
     """
-    self._paths, self._samples = list(paths), list(samples)
+    self._paths = [sources.use(path) for path in paths]
+    self._samples = list(samples)
 
   def __len__(self):
     return len(self._samples)
@@ -90,107 +102,95 @@ class LazySamples(collections.abc.Sequence):
     )
 
 
-def decode_image(data: bytes, name: str) -> np.ndarray:
-  """Decodes a image with Pillow, turned as its EXIF tag says.
+def landmark_problem(landmarks: np.ndarray, visible: np.ndarray) -> str | None:
+  """What keeps the landmarks of a face from being used, as far as they say it.
 
   Args:
-    data: an encoded file.
-    name: for error messages.
+    landmarks: (N, 2) pixels.
+    visible: (N,) bool.
 
   Returns:
-    (H, W, 3) uint8 RGB: grey, palette, CMYK and 16-bit images are converted,
-    transparency is laid on mid-grey.
-
-  Raises:
-    ValueError: if it is not a whole image, or has more than `MAX_PIXELS`.
+    A reason to reject the face; None if nothing is wrong.
   """
-  from PIL import Image, ImageOps
-
-  if not data:
-    raise ValueError(f'{name} cannot be decoded: it is empty.')
-  try:
-    with warnings.catch_warnings():
-      # Pillow's warnings name no file; what matters is raised below.
-      warnings.simplefilter('ignore')
-      image = Image.open(io.BytesIO(data), formats=_FORMATS)
-      # The size is in the header: refused before any pixel is unpacked.
-      if image.width * image.height > MAX_PIXELS:
-        raise ValueError(
-          f'{image.width} x {image.height} pixels is more than '
-          f'the {MAX_PIXELS} that are read; scale it down'
-        )
-      return _to_rgb(ImageOps.exif_transpose(image), Image)
-  # Pillow's readers raise many kinds on damaged files: OSError, SyntaxError,
-  # struct.error, zlib.error, IndexError, ...
-  except Exception as error:  # pylint: disable=broad-except
-    head = data[:200].lstrip().lower()
-    what = (
-      "it is a web page saved under a image's name"
-      if head.startswith((b'<!doctype', b'<html'))
-      else 'it is no image of a known format'
-      if isinstance(error, Image.UnidentifiedImageError)
-      else str(error).rstrip('.') or type(error).__name__
+  if visible.sum() < _MIN_VISIBLE:
+    return f'only {visible.sum()} landmarks are visible; {_MIN_VISIBLE} are needed'
+  span = np.ptp(landmarks[visible], axis=0)
+  if max(span) < _MIN_SPAN:
+    return (
+      f'its landmarks span {span[0]:.2g} x {span[1]:.2g} pixels; are they fractions of '
+      "the photo's size?"
     )
-    raise ValueError(f'{name} cannot be decoded: {what}.') from error
+  return None
 
 
-def _to_rgb(image, pillow):
-  if image.mode.startswith('I'):
-    # 16-bit grey: Pillow's own conversion would clip at 255.
-    grey = np.asarray(image, np.float64) / 257.0
-    image = pillow.fromarray(np.uint8(np.clip(np.round(grey), 0, 255)))
-  if 'A' in image.getbands() or 'transparency' in image.info:
-    image = image.convert('RGBA')
-    ground = pillow.new('RGBA', image.size, (128, 128, 128, 255))
-    image = pillow.alpha_composite(ground, image)
-  return np.array(image.convert('RGB'))
+def landmark_box(landmarks: np.ndarray, visible: np.ndarray) -> np.ndarray:
+  """The box of a face's visible landmarks.
 
+  Args:
+    landmarks: (N, 2) pixels.
+    visible: (N,) bool.
 
-def read_image_size(path: pathlib.Path) -> tuple[int, int]:
-  """(width, height) from a image's header, turned as its EXIF tag says.
+  Returns:
+    (4,) float32 x, y, width, height.
 
   Raises:
-    OSError, ValueError: if it is no image that is read here.
+    ValueError: if too few are visible to fit a face, or they have no area.
   """
-  from PIL import Image
-
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore')
-    try:
-      with Image.open(path, formats=_FORMATS) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5
-        return image.size[::-1] if turned else image.size
-    except Exception as error:  # pylint: disable=broad-except
-      raise ValueError(f'{path.name} is no image that can be read') from error
+  problem = landmark_problem(landmarks, visible)
+  if problem:
+    raise ValueError(problem)
+  low, high = landmarks[visible].min(axis=0), landmarks[visible].max(axis=0)
+  if not min(high - low) > 0:
+    raise ValueError('its landmarks lie on one line; give it a box')
+  return np.concatenate([low, high - low]).astype(np.float32)
 
 
-def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
-  """The images in a folder, by name; without what macOS hides beside them."""
-  return sorted(
-    path
-    for path in folder.iterdir()
-    if path.suffix.lower() in _SUFFIXES and not path.name.startswith('.')
-  )
+def data_root(
+  data_dir: str | pathlib.Path | None, how_to_get: str
+) -> tuple[pathlib.Path, Sources]:
+  """The folder of a data set, and the record of what is read from it.
 
+  Args:
+    data_dir: as the user gave it.
+    how_to_get: what it should hold, for the message.
 
-def list_images_below(folder: pathlib.Path) -> list[pathlib.Path]:
-  """The images in a folder and in all folders inside, folder by folder."""
-  folders = [
-    folder,
-    *sorted(
-      path for path in folder.rglob('*') if path.is_dir() and not path.is_symlink()
-    ),
-  ]
-  return [path for inside in folders for path in list_images(inside)]
-
-
-def find_label(image_path: pathlib.Path, suffix: str) -> pathlib.Path:
-  """The file of labels beside a image, its suffix in small or capital letters.
+  Returns:
+    The folder, and an empty record.
 
   Raises:
-    ValueError: if there is none.
+    FileNotFoundError: if none was given, or it does not exist.
   """
-  for end in (suffix, suffix.upper()):
-    if image_path.with_suffix(end).is_file():
-      return image_path.with_suffix(end)
-  raise ValueError(f'there is no {image_path.stem}{suffix} beside it')
+  if not data_dir:
+    raise FileNotFoundError(f'No --data_dir was given: {how_to_get}')
+  root = pathlib.Path(data_dir).expanduser()
+  if not root.is_dir():
+    raise FileNotFoundError(f'There is no folder {root}: {how_to_get}')
+  return root, Sources(root)
+
+
+def label_problem(
+  box: np.ndarray, points: np.ndarray, visible: np.ndarray
+) -> str | None:
+  """What is wrong with the labels of one face, as far as they say it themselves.
+
+  Args:
+    box: (4,) outer edges.
+    points: (N, 2) pixels.
+    visible: (N,) bool.
+
+  Returns:
+    A reason to reject the face; None if nothing is wrong.
+  """
+  if not np.all(np.isfinite(box)):
+    return 'the box is not finite'
+  if box[2] <= 0 or box[3] <= 0:
+    return f'the box is {box[2]:g} x {box[3]:g}'
+  problem = landmark_problem(points, visible)
+  if problem:
+    return problem
+  if max(np.abs(points[visible]).max(), np.abs(box).max()) > _FARTHEST:
+    return f'a coordinate is beyond {_FARTHEST} pixels'
+  centre, size = box[:2] + box[2:] / 2, np.sqrt(box[2] * box[3])
+  if np.min(np.abs(points[visible] - centre).max(axis=1)) > 2 * size:
+    return 'the box is nowhere near the landmarks'
+  return impossible_points(points, visible)

@@ -16,6 +16,7 @@ import numpy as np
 from pifa_jax.datasets import w300lp
 from pifa_jax.datasets.samples import Reject, Sample, SampleSet
 from pifa_jax.face_models import load_face_model
+from pifa_jax.files.sources import Sources
 from pifa_jax.types import MorphableModel
 
 # Our name -> theirs. Both have one split, called train.
@@ -60,7 +61,10 @@ def read(
   """
   import tensorflow_datasets as tfds
 
-  where = folder(name, tfds_dir)
+  where = _found(name, tfds_dir)
+  sources = Sources(where)
+  for path in files(name, tfds_dir):
+    sources.use(path)
   try:
     builder = tfds.builder_from_directory(str(where))
     source = builder.as_data_source(
@@ -96,12 +100,19 @@ def read(
     )
   if model is not None and samples:
     notes.append(w300lp.check_params(model, samples))
-  return SampleSet(_Records(source, rows, samples), rejects, notes)
+  return SampleSet(_Records(source, rows, samples), rejects, notes, sources)
 
 
 def files(name: str, tfds_dir: str | pathlib.Path) -> list[pathlib.Path]:
   """The files that decide what `read` gives."""
-  return sorted(path for path in folder(name, tfds_dir).iterdir() if path.is_file())
+  return sorted(path for path in _found(name, tfds_dir).iterdir() if path.is_file())
+
+
+def _found(name, tfds_dir):
+  where = folder(name, tfds_dir)
+  if where is None:
+    raise ValueError(f'There are no records of {NAMES.get(name, name)} in {tfds_dir}.')
+  return where
 
 
 class _Records(collections.abc.Sequence):

@@ -11,7 +11,8 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets import registry, tfds_catalogue
-from pifa_jax.datasets.samples import Reject, Sample, SampleSet
+from pifa_jax.datasets.samples import MissingSplitError, Reject, Sample, SampleSet
+from pifa_jax.files.sources import Sources
 from pifa_jax.types import MorphableModel
 
 
@@ -26,23 +27,22 @@ def builder_class(data_set: str) -> type:
     data_set: a key of `registry.DATASETS`.
 
   Returns:
-    The class. Its `download_and_prepare` wants a `manual_dir` that is the folder
-    as distributed. Features: 'name', 'group', 'image' (the encoded file),
+    The class, with the splits train and test as far as they are there: 300W's common
+    and challenging are parts of test. Its `download_and_prepare` wants a `manual_dir`
+    that is the folder as distributed. Features: 'name', 'group', 'image' (the encoded file),
     'landmarks' (N, 2) float32 0-based pixels, 'visible' (N,) bool, 'box' (4,)
-    float32 outer edges, 'pose' (3,) or (0,) float32 degrees. Rejects and notes are
-    in the metadata.
+    float32 outer edges, 'pose' (3,) or (0,) float32 degrees. Rejects, notes
+    and missing parts are in the metadata.
   """
   import tensorflow_datasets as tfds
 
   data = registry.DATASETS[data_set]
-  # 300W's common and challenging are parts of test: not stored twice.
-  splits = [split for split in data.splits if split in ('train', 'test')]
 
   class PifaRecords(tfds.core.GeneratorBasedBuilder):
     """A data set of faces, as its raw reader gives it."""
 
     name = f'pifa_{data_set}'
-    VERSION = tfds.core.Version('2.0.0')
+    VERSION = tfds.core.Version('3.0.0')
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
       f'The folder of {data.title} as its authors distribute it.'
     )
@@ -69,13 +69,12 @@ def builder_class(data_set: str) -> type:
       )
 
     def _split_generators(self, dl_manager):
-      found = {
-        split: registry.read(data_set, dl_manager.manual_dir, split) for split in splits
-      }
+      found, _ = registry.read_splits(data_set, dl_manager.manual_dir)
       for split, samples in found.items():
         self.info.metadata[split] = {
           'notes': samples.notes,
           'rejects': [[r.name, r.reason] for r in samples.rejects],
+          'missing': list(samples.missing),
         }
       return {
         split: self._generate_examples(samples.samples)
@@ -151,7 +150,8 @@ def read(
     The same samples, rejects and notes as `registry.read(name, manual_dir, split)`.
 
   Raises:
-    FileNotFoundError: if the records have to be made and the folder is missing.
+    FileNotFoundError: if the records have to be made and the folder is missing; a
+      MissingSplitError if the records have no such split.
     ValueError: if the folder is damaged, TFDS is not installed, or there is no
       such split.
   """
@@ -175,18 +175,27 @@ def read(
   builder = builder_class(name)(data_dir=str(tfds_dir), file_format='array_record')
   if not builder.is_prepared():
     # TFDS would make folders before it finds that something is missing.
-    for each in data.splits:
-      data.files(manual_dir, each)
+    registry.read_splits(name, manual_dir)
     builder.download_and_prepare(
       download_config=tfds.download.DownloadConfig(
         manual_dir=str(pathlib.Path(manual_dir).expanduser())
       )
     )
+  if split not in builder.info.splits:
+    raise MissingSplitError(
+      f'The records of {data.title} in {tfds_dir} have no {split} split, since the '
+      'folder that they were made from has none.'
+    )
   facts = builder.info.metadata[split]
+  sources = Sources(tfds_dir)
+  for path in files(name, tfds_dir):
+    sources.use(path)
   return SampleSet(
     _TfdsSamples(builder.as_data_source(split)),
     [Reject(name, reason) for name, reason in facts['rejects']],
     list(facts['notes']),
+    sources,
+    tuple(facts['missing']),
   )
 
 

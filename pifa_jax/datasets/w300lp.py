@@ -18,11 +18,12 @@ from pifa_jax.datasets.samples import (
   Reject,
   Sample,
   SampleSet,
-  find_label,
-  list_images,
-  read_image_size,
+  data_root,
+  landmark_box,
 )
 from pifa_jax.files import matlab_files
+from pifa_jax.files.formats import impossible_points
+from pifa_jax.files.images import read_image_size
 from pifa_jax.geometry import projection
 from pifa_jax.types import MorphableModel, unflatten_params
 
@@ -55,7 +56,7 @@ def read_300wlp(
   of the photo, not a face.
 
   Args:
-    data_dir: the unpacked archive.
+    data_dir: the unpacked archive; folders that are not there are named in `missing`.
     split: 'train'.
     model: the Basel model in our form (199 + 29 bases; `face_models`): the
       samples then carry their exact P.
@@ -64,12 +65,22 @@ def read_300wlp(
     The split; variants and mirror images of one photo share a group.
 
   Raises:
-    FileNotFoundError: if a folder is missing.
+    FileNotFoundError: if none of the four folders is there.
     ValueError: for another split; or if `model` does not meet the labels.
   """
   if split != 'train':
     raise ValueError(f'split={split!r}; 300W-LP has train alone.')
-  root = pathlib.Path(data_dir).expanduser() if data_dir else None
+  root, sources = data_root(data_dir, HOW_TO_GET_300WLP)
+  there = {name: sources.is_dir(root / name) for name in FOLDERS}
+  if not any(there.values()):
+    raise FileNotFoundError(f'There is no folder {root / "AFW"}: {HOW_TO_GET_300WLP}')
+  folders = [
+    root / folder
+    for name in FOLDERS
+    for folder in (name, f'{name}_Flip')
+    if sources.is_dir(root / folder)
+  ]
+  image_paths = [path for f in folders for path in sources.find_images(f).images]
 
   def place(path):
     folder = path.parent.name
@@ -77,7 +88,8 @@ def read_300wlp(
     labels = root / 'landmarks' / folder / f'{path.stem}_pts.mat'
     return f'{folder.removesuffix("_Flip")}/{photo}', labels
 
-  return _read(root, _images_300wlp(root), place, model)
+  missing = tuple(f'{name}/' for name in FOLDERS if not there[name])
+  return _read(root, sources, image_paths, place, model, missing)
 
 
 def read_aflw2000(
@@ -102,65 +114,22 @@ def read_aflw2000(
   """
   if split != 'test':
     raise ValueError(f'split={split!r}; AFLW2000-3D has test alone.')
-  root = pathlib.Path(data_dir).expanduser() if data_dir else None
-  return _read(root, _images_aflw2000(root), lambda path: ('', None), model)
-
-
-def files_300wlp(data_dir: str | pathlib.Path | None, split: str) -> list[pathlib.Path]:
-  """The files that decide what `read_300wlp` gives."""
-  del split
-  return _with_labels(
-    _images_300wlp(pathlib.Path(data_dir).expanduser() if data_dir else None)
-  )
-
-
-def files_aflw2000(
-  data_dir: str | pathlib.Path | None, split: str
-) -> list[pathlib.Path]:
-  """The files that decide what `read_aflw2000` gives."""
-  del split
-  return _with_labels(
-    _images_aflw2000(pathlib.Path(data_dir).expanduser() if data_dir else None)
-  )
-
-
-def _with_labels(image_paths):
-  return image_paths + [path.with_suffix('.mat') for path in image_paths]
-
-
-def _images_300wlp(root):
-  if root is None:
-    raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET_300WLP}')
-  folders = [
-    folder
-    for name in FOLDERS
-    for folder in (root / name, root / f'{name}_Flip')
-    if folder.is_dir()
-  ]
-  missing = [name for name in FOLDERS if not (root / name).is_dir()]
-  if missing:
-    raise FileNotFoundError(
-      f'There is no folder {root / missing[0]}: {HOW_TO_GET_300WLP}'
-    )
-  return [path for folder in folders for path in list_images(folder)]
-
-
-def _images_aflw2000(root):
-  if root is None:
-    raise FileNotFoundError(f'No --data_dir was given: {HOW_TO_GET_AFLW2000}')
-  found = list_images(root) if root.is_dir() else []
-  if not found:
+  root, sources = data_root(data_dir, HOW_TO_GET_AFLW2000)
+  image_paths = sources.find_images(root).images
+  if not image_paths:
     raise FileNotFoundError(f'There are no images in {root}: {HOW_TO_GET_AFLW2000}')
-  return found
+  return _read(root, sources, image_paths, lambda path: ('', None), model, ())
 
 
-def _read(root, image_paths, place, model):
-  paths, samples, rejects = [], [], []
+def _read(root, sources, image_paths, place, model, missing):
+  paths, samples, rejects, notes, poorer = [], [], [], [], 0
   for path in image_paths:
     name = path.relative_to(root).as_posix()
     group, better_labels = place(path)
     try:
-      points, pose_para, coefficients = _labels(path, better_labels)
+      if better_labels is not None and not sources.is_file(better_labels):
+        better_labels, poorer = None, poorer + 1
+      points, pose_para, coefficients = _labels(sources, path, better_labels)
       height = None if model is None else read_image_size(path)[1]
       samples.append(
         make_sample(
@@ -170,8 +139,17 @@ def _read(root, image_paths, place, model):
       paths.append(path)
     except (OSError, ValueError) as error:
       rejects.append(Reject(name, str(error)))
-  notes = [] if model is None or not samples else [check_params(model, samples)]
-  return SampleSet(LazySamples(paths, samples), rejects, notes)
+  if poorer:
+    notes.append(
+      f'{poorer} of {len(image_paths)} photos have no file in landmarks/: their pt2d '
+      'is used instead, whose hidden points are less exact; unpack the whole archive.'
+    )
+    missing += (f'the pts_3d of {poorer} photos in landmarks/',)
+  if model is not None and samples:
+    notes.append(check_params(model, samples))
+  return SampleSet(
+    LazySamples(sources, paths, samples), rejects, notes, sources, missing
+  )
 
 
 def make_sample(
@@ -184,7 +162,7 @@ def make_sample(
   model: MorphableModel | None,
   group: str,
 ) -> Sample:
-  """A sample from what 300W-LP says of a image, without the image's bytes.
+  """A sample from what 300W-LP says of an image, without the image's bytes.
 
   Args:
     name: of the image.
@@ -202,7 +180,7 @@ def make_sample(
     ValueError: if the coefficients are not the model's.
   """
   params = None
-  if model is not None:
+  if model is not None and height is not None:
     camera = camera_from_pose_para(pose_para, height)
     params = np.concatenate([camera.ravel(), *coefficients]).astype(np.float32)
     if len(params) != model.num_params:
@@ -210,27 +188,29 @@ def make_sample(
         f'it has {len(coefficients[0])} + {len(coefficients[1])} coefficients, '
         f'the face model {model.num_identity} + {model.num_expression}'
       )
-  low, high = points.min(axis=0), points.max(axis=0)
+  visible = np.ones(68, bool)
   return Sample(
     name,
     b'',
     points.astype(np.float32),
-    np.ones(68, bool),
-    np.concatenate([low, high - low]).astype(np.float32),
+    visible,
+    landmark_box(points, visible),
     pose=np.rad2deg(pose_para[:3]).astype(np.float32),
     params=params,
     group=group,
   )
 
 
-def _labels(path, better):
+def _labels(sources, path, better):
   """68 points, Pose_Para and (Shape_Para, Exp_Para) of one image."""
-  label = find_label(path, '.mat')
+  label = sources.find_beside(path, ('.mat',))
+  if label is None:
+    raise ValueError(f'there is no {path.stem}.mat beside it')
   content = matlab_files.read_numbers(label, ('Pose_Para', 'Shape_Para', 'Exp_Para'))
   pose = content['Pose_Para'].ravel()
   if pose.shape != (7,) or not np.all(np.isfinite(pose)):
     raise ValueError(f'{path.stem}.mat: Pose_Para is not seven numbers')
-  if better is not None and better.is_file():
+  if better is not None:
     points = matlab_files.read_numbers(better, ('pts_3d',))['pts_3d']
   else:
     found = matlab_files.read_mat(label, ('pt3d_68', 'pt2d'))
@@ -241,6 +221,9 @@ def _labels(path, better):
     raise ValueError(f'{path.stem}.mat has no 68 points')
   if not np.all(np.abs(points) < 1e6):
     raise ValueError(f'{path.stem}.mat has a point that is not finite')
+  problem = impossible_points(points - 1.0, np.ones(68, bool))
+  if problem:
+    raise ValueError(f'{path.stem}.mat: {problem}')
   return (
     points.astype(np.float64) - 1.0,
     pose,

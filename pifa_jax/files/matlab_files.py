@@ -15,6 +15,8 @@ import zlib
 
 import numpy as np
 
+from pifa_jax.files import content
+
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR = 1, 2, 4
 _COMPLEX = 0x08  # in the flags of an array
@@ -119,11 +121,11 @@ def read_numbers(
 
 def _variables(data, wanted, budget):
   """Yields (name, value) of the wanted variables."""
-  head = data[:116].lstrip().lower()
-  if head.startswith((b'<!doctype', b'<html')):
-    raise ValueError("it is a web page saved under the file's name")
-  if data[:8] == b'\x89HDF\r\n\x1a\n' or b'matlab 7.3' in head:
+  if data[:8] == b'\x89HDF\r\n\x1a\n' or b'matlab 7.3' in data[:116].lower():
     raise ValueError('it is of version 7.3; save it with "-v7" in Matlab')
+  foreign = content.foreign_content(data[:4096])
+  if foreign and foreign != 'a Matlab file':
+    raise ValueError(f"it is {foreign} saved under the file's name")
   order = {b'IM': '<', b'MI': '>'}.get(data[126:128])
   if order is None or struct.unpack(order + 'H', data[124:126])[0] != 0x0100:
     raise ValueError('it does not begin as one of version 5 to 7')
@@ -138,7 +140,7 @@ def _variables(data, wanted, budget):
         raise ValueError('it is cut off')
       inside = list(_elements(memoryview(body), order))
       if len(inside) != 1:
-        raise ValueError('a packed variable is not one array')
+        raise ValueError('a compressed variable is not one array')
       code, body = inside[0]
     if code != _MATRIX:
       raise ValueError(f'it has an element of type {code} where a variable belongs')
@@ -199,25 +201,25 @@ def _array(parts, order, depth):
   shape = tuple(int(n) for n in _numbers(parts[1], order))
   if not 2 <= len(shape) <= 8 or min(shape) < 0:
     raise ValueError(f'an array has the impossible dimensions {shape}')
-  content = parts[3:]
+  body = parts[3:]
   if kind == _CELL:
-    return _objects([_inner(part, order, depth) for part in content], shape)
+    return _objects([_inner(part, order, depth) for part in body], shape)
   if kind == _STRUCT:
-    return _structure(content, shape, order, depth)
+    return _structure(body, shape, order, depth)
   if kind != _CHAR and kind not in _NUMBERS:
     raise ValueError(f'it has an array of class {kind}, which is not read')
-  if len(content) != (2 if flags & _COMPLEX else 1):
+  if len(body) != (2 if flags & _COMPLEX else 1):
     raise ValueError('an array lacks its numbers')
   if kind == _CHAR:
     # UTF-8 is the only one whose units are bytes of several a character.
     letters = (
-      bytes(content[0][1]).decode('utf-8')
-      if content[0][0] == 16
-      else ''.join(map(_letter, _numbers(content[0], order)))
+      bytes(body[0][1]).decode('utf-8')
+      if body[0][0] == 16
+      else ''.join(map(_letter, _numbers(body[0], order)))
     )
     grid = _shaped(np.array(list(letters), 'U1'), shape)
     return ''.join(grid.reshape(-1, grid.shape[-1]).ravel())
-  values = [_shaped(_numbers(part, order), shape) for part in content]
+  values = [_shaped(_numbers(part, order), shape) for part in body]
   if flags & _COMPLEX:
     return values[0] + 1j * values[1]
   return values[0].astype(_NUMBERS[kind])

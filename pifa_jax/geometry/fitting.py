@@ -149,7 +149,7 @@ def fit_faces(
   Args:
     model: the 3DMM.
     points: (M, N, 2) pixels.
-    visible: (M, N) bool.
+    visible: (M, N) bool; points that are not finite never count as visible.
     scheme: of the points.
     march: let hidden jaw points of 'ibug68' slide along the contour.
 
@@ -174,6 +174,7 @@ def fit_faces(
       f'points but the points have shape {np.shape(points)}.'
     )
 
+  visible = np.asarray(visible, bool) & np.isfinite(points).all(axis=-1)
   # Padded to a few sizes, so that small and large sets share programs.
   count = len(points)
   fill = lambda a: np.concatenate([a, np.zeros((-count % 256,) + a.shape[1:], a.dtype)])
@@ -181,7 +182,7 @@ def fit_faces(
     _fit_all(
       part,
       fill(np.asarray(points, np.float32)),
-      fill(np.asarray(visible, bool)),
+      fill(visible),
       candidates,
       scheme=scheme,
     )

@@ -1,4 +1,4 @@
-"""cached crops: cutting, fitting, writing, staleness."""
+"""Crop caches: cutting, fitting, writing, staleness."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ from pifa_jax.datasets import crop_cache, label_fitting
 from pifa_jax.datasets.samples import Sample
 from pifa_jax.geometry import boxes, cropping, projection
 from pifa_jax.types import unflatten_params
-from tests.datasets.aflw_test import encode, gradient
+from tests.miniatures import encode, gradient
 from tests.toy_model import make_toy_model
 
 _MODEL = make_toy_model()
@@ -104,7 +104,7 @@ class CutTest(absltest.TestCase):
     self.assertEqual(set(np.unique(found)), {128})
 
 
-class PackTest(absltest.TestCase):
+class CropCacheTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     folder = tempfile.TemporaryDirectory()
@@ -120,7 +120,7 @@ class PackTest(absltest.TestCase):
     )
 
   def test_labels_and_p_lie_in_the_crop(self):
-    arrays, rejects = self._build()
+    arrays, rejects, _ = self._build()
     self.assertEqual([r.name for r in rejects], ['bad'])
     self.assertEqual(arrays['names'], ['a', 'b'])
     # The provided box is concentric with the crop, which is 1.4 times as large.
@@ -139,7 +139,7 @@ class PackTest(absltest.TestCase):
 
     def build():
       calls.append(1)
-      return self._build()
+      return self._build()[:2]
 
     first = crop_cache.open_or_build(self.root, {'model': 'x'}, build)
     again = crop_cache.open_or_build(self.root, {'model': 'x'}, build)

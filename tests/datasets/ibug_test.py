@@ -63,7 +63,7 @@ class IbugTest(absltest.TestCase):
       ('page', '<html>', 'not a .pts'),
       (
         'nan',
-        _pts(self.points).replace('}', 'nan 1\n}').replace('68', '69', 1),
+        _pts(self.points).replace('}', 'inf 1\n}').replace('68', '69', 1),
         'not finite',
       ),
       ('huge', _pts(np.zeros((2000, 2))), '2000 points'),

@@ -7,7 +7,7 @@ from absl.testing import absltest
 import numpy as np
 
 from pifa_jax.datasets import photo_backgrounds
-from tests.datasets.aflw_test import encode
+from tests.miniatures import encode
 
 
 class PhotoBackgroundsTest(absltest.TestCase):

@@ -162,7 +162,7 @@ class CatalogueTest(absltest.TestCase):
         'train',
         model=model.replace(mean_shape=1.2 * model.mean_shape),
       )
-    arrays, rejects = crop_cache.crop_samples(
+    arrays, rejects, _ = crop_cache.crop_samples(
       exact.samples, model, scheme='ibug68', exact=True
     )
     self.assertEmpty(rejects)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.io
 
 from pifa_jax import face_models
-from pifa_jax.datasets import w300lp
+from pifa_jax.datasets import registry, w300lp
 from pifa_jax.files import formats
 from tests import miniatures, program_runs
 
@@ -86,16 +86,20 @@ class FitTest(ProgramTestCase):
         said = self.run_program('fit_3dmm', *flags, code=1)
         self.assertIn('6 landmarks', said.stderr)
         continue
+      scheme = registry.DATASETS[name].scheme
+      if scheme not in (None, *face_models.load_face_model('builtin').landmark_schemes):
+        said = self.run_program('fit_3dmm', *flags, code=1)
+        self.assertIn(f'{registry.DATASETS[name].points} landmarks', said.stderr)
+        continue
       self.run_program('fit_3dmm', *flags)
       with open(self.root / 'out' / 'residuals.csv') as file:
         rows = list(csv.DictReader(file))
       # Faces of both splits, each once.
       self.assertLen({row['name'] for row in rows}, len(rows))
-      self.assertLen(
-        rows, {'aflw': 9, 'w300': 18, '300wlp': 16, 'aflw2000': 4, 'folder': 4}[name]
-      )
+      counts = {'aflw': 9, 'w300': 18, '300wlp': 16, 'aflw2000': 4, 'folder': 6}
+      self.assertLen(rows, {**counts, 'coco': 3, 'wflw': 6, 'cofw': 6}[name])
       self.assertLess(max(float(row['residual_pixels']) for row in rows), 0.3, name)
-      overlay = rows[0]['name'].replace('/', '__') + '_overlay.png'
+      overlay = rows[0]['name'].replace('/', '__').replace('#', '_') + '_overlay.png'
       self.assertTrue((self.root / 'out' / overlay).exists())
 
   def test_an_outlier_is_named(self):
@@ -103,12 +107,16 @@ class FitTest(ProgramTestCase):
     rng = np.random.default_rng(0)
     for number, face in enumerate(points):
       noise = 6.0 if number == 7 else 0.3
+      if number == 5:  # a mirrored photo with the points of the original
+        face = face * [-1, 1] + [miniatures.SIZE - 1, 0]
       formats.write_pts(
         self.root / f'{number}.pts', face + rng.normal(scale=noise, size=face.shape)
       )
     done = self.run_program('fit_3dmm', f'--input={self.root}', '--march', '--save=npz')
     self.assertEqual(done.stdout.count('outlier:'), 1)
     self.assertIn('outlier: 7.pts', done.stdout)
+    self.assertEqual(done.stdout.count('doubtful:'), 1)
+    self.assertIn('doubtful: 5.pts: the fitted face looks away', done.stdout)
 
   def test_sentences(self):
     empty = self.root / 'empty'

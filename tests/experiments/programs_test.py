@@ -100,7 +100,12 @@ class ProgramsTest(absltest.TestCase):
     self.assertEqual(page.count('data:image/png;base64,'), 4)
     self.assertNotIn('http', page.replace('http-equiv', ''))
 
-    self.assertIn('MAPE (px)', self.evaluate(self.train('folder'), 'afw').stdout)
+    folder = self.train('folder')
+    self.assertIn('MAPE (px)', self.evaluate(folder, 'afw').stdout)
+    self.assertIn(
+      'the very photos that this checkpoint was trained on',
+      self.evaluate(folder, 'folder', '--split=train', code=1).stderr,
+    )
     self.assertIn(
       'failures above 8 %, 51 points',
       self.evaluate(

@@ -1,0 +1,38 @@
+"""What a file really holds, where its name says something else."""
+
+# (first bytes, what they begin).
+_BEGINNINGS = (
+  (b'version https://git-lfs', 'a Git LFS pointer; fetch the file with "git lfs pull"'),
+  (b'%PDF', 'a PDF document'),
+  (b'PK\x03\x04', 'a zip archive'),
+  (b'\x1f\x8b', 'a gzip archive; unpack it'),
+  (b'\x89HDF\r\n\x1a\n', 'an HDF5 file'),
+  (b'\x89PNG', 'a PNG image'),
+  (b'\xff\xd8\xff', 'a JPEG image'),
+  (b'\x93NUMPY', 'a NumPy array'),
+  (b'MATLAB 5.0', 'a Matlab file'),
+)
+_TAGS = (b'<!doctype', b'<html', b'<head', b'<body', b'<script', b'<?xml')
+_PAGE_HEAD = 4096  # bytes: comments and blank lines may stand before the first tag
+
+
+def foreign_content(data: bytes) -> str | None:
+  """Names content that belongs to another kind of file.
+
+  Servers answer a request for a missing or protected file with a page that is saved
+  under the file's name; Git LFS leaves pointers; files are renamed by hand.
+
+  Args:
+    data: the file, or its first 4 KiB.
+
+  Returns:
+    'a web page', 'a zip archive', ...; None if it is none of the known kinds.
+  """
+  head = data[:_PAGE_HEAD].removeprefix(b'\xef\xbb\xbf').lstrip()
+  for beginning, name in _BEGINNINGS:
+    if head.startswith(beginning):
+      return name
+  lower = head.lower()
+  if lower.startswith(b'<') and any(tag in lower for tag in _TAGS):
+    return 'an XML file' if lower.startswith(b'<?xml') else 'a web page'
+  return None
