@@ -158,7 +158,7 @@ def _photos(path: pathlib.Path, workdir: pathlib.Path) -> dict[str, pathlib.Path
     raise cli.UserError(
       f'There is no photo or folder {path}; give --input one that exists.'
     )
-  found, skipped = output_files.inputs_only(list_images_below(path), path, workdir)
+  found, skipped = output_files.inputs_only(list_images_below(path), path, str(workdir))
   for sentence in skipped:
     _log(sentence)
   if not found:

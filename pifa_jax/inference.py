@@ -148,7 +148,7 @@ class Aligner:
       boxes = _boxes_of(found['landmarks']['ibug68'], angles, self._box_scale)
       found = self._one_pass(variables, image, boxes, angles)
     return AlignedFaces(
-      boxes=boxes,
+      boxes=np.asarray(boxes),
       angles=angles,
       params=found['params'],
       pose=found['pose'],

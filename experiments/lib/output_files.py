@@ -57,7 +57,8 @@ def inputs_only(
       f'--workdir={workdir} is the folder of --input: the results would be read as '
       f'inputs next time; choose another, such as --workdir={root / "results"}.'
     )
-  inputs, counts = [], {}
+  inputs: list[pathlib.Path] = []
+  counts: dict[pathlib.Path, int] = {}
   known: dict[pathlib.Path, bool] = {}
   for path in found:
     owner = _work_folder(path.parent, root, results, known)

@@ -65,7 +65,8 @@ def read_boxes(
   """
   path = pathlib.Path(path)
   content, repeated = _parse(path.read_bytes(), path.name)
-  found, failures = {}, {}
+  found: dict[str, PhotoBoxes] = {}
+  failures: dict[str, str] = {}
   for name, value in content.items():
     try:
       if name in repeated:
@@ -271,11 +272,14 @@ def match_names(
     Name of the box file -> name of the photo; and name -> reason where two names mean
     one photo, or one name several. Names that mean no photo are in neither.
   """
-  keys, files = {}, {}
+  keys: dict[str, list[str]] = {}
+  files: dict[str, list[str]] = {}
   for photo, path in photos.items():
     keys.setdefault(name_key(photo), []).append(photo)
     files.setdefault(os.path.realpath(path), []).append(photo)
-  matched, problems, owner = {}, {}, {}
+  matched: dict[str, str] = {}
+  problems: dict[str, str] = {}
+  owner: dict[str, str] = {}
   # Exact names first: a spelling of another must not take their photo.
   for name in sorted(names, key=lambda name: name not in photos):
     key = name_key(name)
