@@ -224,7 +224,7 @@ def _check_format(
   )
   if other is not None:
     _log(
-      f'Warning: most boxes reach far out of their photos or have no area when they are '
+      f'Warning: many boxes reach far out of their photos or have no area when they are '
       f'read as {box_format}, and would fit as {other}; if they are '
       f'{other}, start again with --box_format={other}.'
     )

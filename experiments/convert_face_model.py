@@ -10,7 +10,7 @@
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli
+from experiments.lib import cli, path_flags
 from pifa_jax.face_models import basel, ict_facekit, load_landmark_ids, npz_format
 
 KINDS = {
@@ -28,18 +28,18 @@ flags.DEFINE_enum(
   + '; '.join(f'{kind}: {what}' for kind, what in KINDS.items())
   + '.',
 )
-flags.DEFINE_string('src', None, 'The file or folder.')
-flags.DEFINE_string(
+path_flags.define_path('src', None, 'The file or folder.')
+path_flags.define_path(
   'expression_dir',
   None,
   'bfm2009: folder with Model_Expression.mat and model_info.mat.',
 )
-flags.DEFINE_string(
+path_flags.define_path(
   'landmarks',
   None,
   'A file of 68 vertex ids, one a line, from 0; default: those of the model.',
 )
-flags.DEFINE_string('output', None, 'The .npz to write.')
+path_flags.define_path('output', None, 'The .npz to write.')
 
 
 def main(run: cli.Run) -> int:
