@@ -4,49 +4,97 @@
   python -m experiments.align --checkpoint=runs/aflw --input=DIR --boxes=boxes.json
 
 boxes.json holds the faces: {"photo.jpg": [[x, y, width, height], ...], ...}, in pixels,
-names as in --input. Writes results.jsonl, a line a face, and an overlay a photo.
+with the names as in --input; a fifth number from 0 to 1 is a detector's score. Writes
+results.jsonl, a line per face, failures.jsonl, and an overlay per photo, in folders like
+those of --input.
 """
 
+import dataclasses
 import json
 import pathlib
 import sys
+from typing import Any, TextIO
 
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli, figures, restore
-from pifa_jax.files import formats
-from pifa_jax.files.images import decode_image, list_images_below
+from experiments.lib import cli, figures, output_files, path_flags, restore
+from pifa_jax.files import box_files
+from pifa_jax.files.images import decode_image, list_images_below, read_image_size
 from pifa_jax.geometry.mirror import coefficient_signs
 from pifa_jax.inference import AlignedFaces, Aligner
+from pifa_jax.types import MorphableModel
 
 restore.define_flags()
-flags.DEFINE_string('input', None, 'A photo, or a folder of them.')
-flags.DEFINE_string(
+path_flags.define_path('input', None, 'A photo, or a folder of them.')
+path_flags.define_path(
   'boxes', None, 'JSON file of boxes: {"photo.jpg": [[x, y, width, height], ...]}.'
+)
+flags.DEFINE_enum(
+  'box_format',
+  'xywh',
+  box_files.BOX_FORMATS,
+  'What the numbers of a box are: x, y, width, height, or two corners x1, y1, x2, y2.',
 )
 flags.DEFINE_integer(
   'passes',
   2,
-  '2 = fit again in the box of the landmarks that the '
-  'first pass found: boxes need not fit; 1 = half the work.',
+  '2 = fit again in the box of the landmarks that the first pass found: the given boxes '
+  'need not fit closely. 1 = half the work.',
   lower_bound=1,
   upper_bound=5,
 )
 flags.DEFINE_boolean(
   'mirror',
   True,
-  'Look at the mirrored photo, too, and take the '
-  'mean: nearer, at twice the work. Face models without symmetry are '
-  'looked at once.',
+  'Fit the mirrored photo, too, and take the mean: more accurate, at twice the work. '
+  'Without effect for face models that have no symmetry.',
 )
 flags.DEFINE_boolean(
   'upright',
   True,
-  'Turn the photo for the further passes where '
-  'the head is turned in it by more than 15 degrees.',
+  'Turn the photo for the further passes where the head is turned in it by more than 15 '
+  'degrees.',
 )
-flags.DEFINE_boolean('overlay', True, 'Draw the landmarks upon the photos.')
+flags.DEFINE_boolean(
+  'overlay', True, 'Write each photo with its landmarks drawn on it.'
+)
+
+_WANTED_BOXES = '{"photo.jpg": [[x, y, width, height], ...]}'
+
+
+@dataclasses.dataclass
+class _Failures:
+  """What could not be done; the rest goes on.
+
+  Attributes:
+    lines: of failures.jsonl: the photo, the row of its box if one face failed, and why.
+  """
+
+  lines: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+  def add(self, name: str, reason: str, face: int | None = None) -> None:
+    """Notes a photo, or one face of it, with the reason."""
+    place = {} if face is None else {'face': face}
+    self.lines.append({'image': name, **place, 'reason': reason})
+
+  def __len__(self) -> int:
+    return len(self.lines)
+
+
+@dataclasses.dataclass
+class _Counts:
+  """What was done, for the last line.
+
+  Attributes:
+    faces: that were aligned.
+    photos: with at least one aligned face.
+    overlays: that were written.
+  """
+
+  faces: int = 0
+  photos: int = 0
+  overlays: int = 0
 
 
 def main(run: cli.Run) -> int:
@@ -54,71 +102,49 @@ def main(run: cli.Run) -> int:
   f = flags.FLAGS
   if not f.input or not f.boxes:
     raise cli.UserError(
-      'Say what to align: --input=PHOTO or FOLDER, and '
-      '--boxes=FILE.json with {"photo.jpg": [[x, y, width, '
-      'height], ...]}.'
+      'Say what to align: --input=PHOTO or FOLDER, and --boxes=FILE.json with '
+      f'{_WANTED_BOXES}.'
     )
-  source = pathlib.Path(f.input).expanduser()
-  photos = _photos(source)
-  boxes, failures = _boxes(pathlib.Path(f.boxes).expanduser(), photos, source.is_dir())
+  workdir = pathlib.Path(run.folder(f.workdir))
+  photos = _photos(pathlib.Path(f.input), workdir)
+  failures = _Failures()
+  boxes = _boxes(pathlib.Path(f.boxes), photos, pathlib.Path(f.input), failures)
+  _check_format(boxes, photos, f.box_format)
   trained_run = restore.open_run(f.checkpoint)
   model = restore.face_model(trained_run, f, _log)
   step, variables, checkpoint = trained_run.load(model, f.weights)
-  schemes = [
-    name
-    for name in ('ibug68', 'aflw34', trained_run.config.landmark_scheme)
-    if name in model.landmark_schemes
-  ]
-  aligner = Aligner(
-    model,
-    trained_run.config.network,
-    schemes=tuple(dict.fromkeys(schemes)),
-    mirror=f.mirror and coefficient_signs(model) is not None,
-    box_scale=trained_run.config.augment.box_scale,
-    upright=f.upright,
-  )
-  workdir = pathlib.Path(run.make_folder(f.workdir))
+  aligner = _aligner(trained_run, model)
+  run.make_folder(f.workdir)
   run.open(str(workdir), checkpoint=checkpoint, checkpoint_step=step)
 
-  count = aligned = 0
+  counts = _Counts()
   with open(workdir / 'results.jsonl', 'w', encoding='utf-8') as file:
+    session = _Session(aligner, variables, workdir, file, failures, counts)
     for name, path in photos.items():
-      if name not in boxes:
-        failures.append((name, f'{f.boxes} has no box for it'))
-        continue
-      try:
-        image = decode_image(path.read_bytes(), 'it')
-        faces = aligner.align(variables, image, boxes[name], passes=f.passes)
-      except (OSError, ValueError) as error:
-        failures.append((name, str(error)))
-        continue
-      for face in range(len(faces)):
-        file.write(
-          json.dumps(cli.json_value(_line(name, faces, face, boxes[name][face]))) + '\n'
-        )
-      count, aligned = count + len(faces), aligned + bool(len(faces))
-      if f.overlay and len(faces):
-        # One flat folder; a name from a folder tree cannot lead out of it.
-        figures.photo(image, faces.landmarks['ibug68'], faces.visible['ibug68']).save(
-          workdir / f'{name.replace("/", "__")}_overlay.png', compress_level=1
-        )
-  with open(workdir / 'failures.jsonl', 'w', encoding='utf-8') as file:
-    file.writelines(
-      json.dumps({'image': name, 'reason': reason}) + '\n' for name, reason in failures
-    )
-  for name, reason in failures[:20]:
-    print(f'failed: {name}: {reason}', file=sys.stderr)
-  number = lambda n, what: f'{n} {what}{"" if n == 1 else "s"}'
-  print(
-    f'{number(count, "face")} in {aligned} of '
-    f'{number(len(photos), "photo")}, '
-    f'{number(len(failures), "failure")}; wrote results.jsonl, failures.jsonl and '
-    f'the overlays to {workdir}.'
+      if name in boxes:
+        session.align(name, path, boxes[name])
+  return _report(workdir, counts, len(photos), failures)
+
+
+def _aligner(trained_run, model: MorphableModel) -> Aligner:
+  """The aligner that the flags ask for."""
+  f, config = flags.FLAGS, trained_run.config
+  schemes = [
+    name
+    for name in ('ibug68', 'aflw34', config.landmark_scheme)
+    if name in model.landmark_schemes
+  ]
+  return Aligner(
+    model,
+    config.network,
+    schemes=tuple(dict.fromkeys(schemes)),
+    mirror=f.mirror and coefficient_signs(model) is not None,
+    box_scale=config.augment.box_scale,
+    upright=f.upright,
   )
-  return cli.EXIT_SOME_FAILED if failures else cli.EXIT_OK
 
 
-def _photos(path):
+def _photos(path: pathlib.Path, workdir: pathlib.Path) -> dict[str, pathlib.Path]:
   """Name -> file, by name; names are relative to the folder."""
   if path.is_file():
     return {path.name: path}
@@ -126,7 +152,9 @@ def _photos(path):
     raise cli.UserError(
       f'There is no photo or folder {path}; give --input one that exists.'
     )
-  found = list_images_below(path)
+  found, skipped = output_files.inputs_only(list_images_below(path), path, str(workdir))
+  for sentence in skipped:
+    _log(sentence)
   if not found:
     raise cli.UserError(
       f'There is no photo in {path}; give --input a folder of .jpg, .png, ...'
@@ -134,40 +162,139 @@ def _photos(path):
   return {p.relative_to(path).as_posix(): p for p in found}
 
 
-def _boxes(path, photos, is_folder):
-  """Name -> (n, 4) boxes, and what is wrong with the others."""
+def _boxes(
+  path: pathlib.Path,
+  photos: dict[str, pathlib.Path],
+  source: pathlib.Path,
+  failures: _Failures,
+) -> dict[str, box_files.PhotoBoxes]:
+  """Name of a photo -> its boxes; what is wrong with the others goes to `failures`."""
   if not path.is_file():
     raise cli.UserError(
-      f'There is no file {path}; give --boxes a JSON file of '
-      '{"photo.jpg": [[x, y, width, height], ...]}.'
+      f'There is no file {path}; give --boxes a JSON file of {_WANTED_BOXES}.'
     )
-  content = formats.parse_json(path.read_bytes(), path.name)
-  boxes, failures = {}, []
-  for name, value in content.items():
-    if name not in photos:
+  found, refused = box_files.read_boxes(path, flags.FLAGS.box_format)
+  root = source if source.is_dir() else source.parent
+  matched, problems = box_files.match_names([*found, *refused], photos, root)
+  for name in [*found, *refused]:
+    if name in problems:
+      failures.add(name, problems[name])
+    elif name not in matched:
       # A photo chosen from the folder that the file describes is no failure.
-      if is_folder:
-        failures.append((name, 'it has boxes but is not in --input'))
-      continue
+      if source.is_dir():
+        failures.add(name, 'it has boxes but is not in --input')
+    elif name in refused:
+      failures.add(matched[name], refused[name])
+  for name in sorted(set(photos) - set(matched.values())):
+    failures.add(name, f'{path} has no box for it')
+  boxes = {matched[name]: found[name] for name in found if name in matched}
+  scored = sum(of_photo.scores is not None for of_photo in boxes.values())
+  if scored:
+    _log(
+      f'{path.name}: the fifth number of a box is taken for its score, in '
+      f'{output_files.count_of(scored, "photo")}; it is in results.jsonl as "score".'
+    )
+  return boxes
+
+
+def _check_format(
+  boxes: dict[str, box_files.PhotoBoxes],
+  photos: dict[str, pathlib.Path],
+  box_format: box_files.BoxFormat,
+) -> None:
+  """Warns where the boxes look as if they were in the other format."""
+  tables, sizes = [], []
+  for name, of_photo in boxes.items():
     try:
-      table = np.asarray(value, np.float64).reshape(-1, 4)
-      if not (np.abs(table) < 1e7).all() or (table[:, 2:] <= 0).any():
-        raise ValueError
-      boxes[name] = table
-    except (TypeError, ValueError, OverflowError):
-      failures.append(
-        (
-          name,
-          f'its boxes are {str(value)[:60]}; wanted [[x, y, width, '
-          'height], ...] with width and height above 0',
-        )
+      size = read_image_size(photos[name])
+    except (OSError, ValueError):
+      continue  # fails with its reason when it is its turn
+    tables.append(of_photo.boxes)
+    sizes.append(np.tile(size, (len(of_photo.boxes), 1)))
+  if not tables:
+    return
+  other = box_files.other_format(
+    np.concatenate(tables), np.concatenate(sizes), box_format
+  )
+  if other is not None:
+    _log(
+      f'Warning: many boxes reach far out of their photos or have no area when they are '
+      f'read as {box_format}, and would fit as {other}; if they are '
+      f'{other}, start again with --box_format={other}.'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Session:
+  """What aligning one photo after the other needs and leaves.
+
+  Attributes:
+    aligner: of the run.
+    variables: of its network.
+    workdir: where overlays go.
+    results: the open results.jsonl.
+    failures: what could not be done.
+    counts: what was done.
+  """
+
+  aligner: Aligner
+  variables: dict[str, Any]
+  workdir: pathlib.Path
+  results: TextIO
+  failures: _Failures
+  counts: _Counts
+
+  def align(self, name: str, path: pathlib.Path, boxes: box_files.PhotoBoxes) -> None:
+    """Aligns the faces of one photo; what fails does not keep the others back."""
+    f = flags.FLAGS
+    for row, reason in boxes.problems.items():
+      self.failures.add(name, reason, row)
+    try:
+      image = decode_image(path.read_bytes(), 'it')
+      good = self._usable(name, boxes, image)
+      if not good:
+        return
+      faces = self.aligner.align(
+        self.variables, image, boxes.boxes[good], passes=f.passes
       )
-      boxes[name] = np.zeros((0, 4))
-  return boxes, failures
+    except (OSError, ValueError) as error:
+      self.failures.add(name, str(error))
+      return
+    for face, index in enumerate(good):
+      line = _line(name, faces, face, boxes, index)
+      self.results.write(json.dumps(cli.json_value(line)) + '\n')
+    self.counts.faces += len(faces)
+    self.counts.photos += 1
+    if f.overlay:
+      self._save_overlay(name, image, faces)
+
+  def _usable(self, name, boxes, image) -> list[int]:
+    """The boxes of a photo in which a face can be looked for."""
+    height, width = image.shape[:2]
+    good = []
+    for index, box in enumerate(boxes.boxes):
+      reason = box_files.box_problem(box, width, height)
+      if reason is None:
+        good.append(index)
+      else:
+        self.failures.add(name, reason, int(boxes.rows[index]))
+    return good
+
+  def _save_overlay(self, name, image, faces):
+    try:
+      path = output_files.output_path(self.workdir, name, '_overlay.png')
+      figures.photo(image, faces.landmarks['ibug68'], faces.visible['ibug68']).save(
+        path, compress_level=1
+      )
+      self.counts.overlays += 1
+    except (OSError, ValueError) as error:
+      self.failures.add(name, f'its overlay cannot be written: {error}')
 
 
-def _line(name: str, faces: AlignedFaces, face: int, box: np.ndarray) -> dict:
-  """One face as a JSON object."""
+def _line(
+  name: str, faces: AlignedFaces, face: int, boxes: box_files.PhotoBoxes, index: int
+) -> dict[str, Any]:
+  """One face as a JSON object; 'face' is its row in the box file."""
   rounded = lambda array, digits: np.round(
     np.asarray(array, np.float64), digits
   ).tolist()
@@ -175,10 +302,12 @@ def _line(name: str, faces: AlignedFaces, face: int, box: np.ndarray) -> dict:
     key: float(np.round(np.rad2deg(faces.pose[key][face]), 3))
     for key in ('yaw', 'pitch', 'roll')
   }
+  score = {} if boxes.scores is None else {'score': float(boxes.scores[index])}
   return {
     'image': name,
-    'face': face,
-    'box': box.tolist(),
+    'face': int(boxes.rows[index]),
+    'box': boxes.boxes[index].tolist(),
+    **score,
     'landmarks': {k: rounded(v[face], 3) for k, v in faces.landmarks.items()},
     'visible': {k: v[face].tolist() for k, v in faces.visible.items()},
     'frontability': {k: rounded(v[face], 4) for k, v in faces.frontability.items()},
@@ -187,7 +316,28 @@ def _line(name: str, faces: AlignedFaces, face: int, box: np.ndarray) -> dict:
   }
 
 
-def _log(text):
+def _report(
+  workdir: pathlib.Path, counts: _Counts, num_photos: int, failures: _Failures
+) -> int:
+  """Writes failures.jsonl and says what was done; returns the exit code."""
+  with open(workdir / 'failures.jsonl', 'w', encoding='utf-8') as file:
+    file.writelines(json.dumps(line) + '\n' for line in failures.lines)
+  for line in failures.lines[:20]:
+    face = f', face {line["face"]}' if 'face' in line else ''
+    _log(f'failed: {line["image"]}{face}: {line["reason"]}')
+  if len(failures) > 20:
+    _log(f'failed: {len(failures) - 20} more, see failures.jsonl.')
+  number = output_files.count_of
+  overlays = f', {number(counts.overlays, "overlay")}' if counts.overlays else ''
+  print(
+    f'{number(counts.faces, "face")} in {counts.photos} of '
+    f'{number(num_photos, "photo")}, {number(len(failures), "failure")}; wrote '
+    f'results.jsonl, failures.jsonl{overlays} to {workdir}.'
+  )
+  return cli.EXIT_SOME_FAILED if failures.lines else cli.EXIT_OK
+
+
+def _log(text: str) -> None:
   print(text, file=sys.stderr, flush=True)
 
 

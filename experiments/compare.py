@@ -11,9 +11,9 @@ import os
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli
+from experiments.lib import cli, path_flags
 
-flags.DEFINE_list(
+path_flags.define_path_list(
   'runs',
   None,
   'Folders that experiments.evaluate wrote; all others are compared with the first.',

@@ -10,7 +10,7 @@
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli
+from experiments.lib import cli, path_flags
 from pifa_jax.face_models import basel, ict_facekit, load_landmark_ids, npz_format
 
 KINDS = {
@@ -28,19 +28,19 @@ flags.DEFINE_enum(
   + '; '.join(f'{kind}: {what}' for kind, what in KINDS.items())
   + '.',
 )
-flags.DEFINE_string('src', None, 'The file or folder to convert; see --kind.')
-flags.DEFINE_string(
+path_flags.define_path('src', None, 'The file or folder to convert; see --kind.')
+path_flags.define_path(
   'expression_dir',
   None,
   'For --kind=bfm2009: the folder of Model_Expression.mat and model_info.mat.',
 )
-flags.DEFINE_string(
+path_flags.define_path(
   'landmarks',
   None,
   'A file of 68 vertex ids, one a line, counted from 0. Default: the landmarks that '
   'come with the model.',
 )
-flags.DEFINE_string('output', None, 'The .npz to write.')
+path_flags.define_path('output', None, 'The .npz to write.')
 
 
 def main(run: cli.Run) -> int:

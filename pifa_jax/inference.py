@@ -1,4 +1,4 @@
-"""Photos and boxes in; landmarks, visibility, pose and P in image pixels out."""
+"""Fits faces in boxes of photos: landmarks, visibility, pose and P in image pixels."""
 
 import dataclasses
 from typing import Any, Sequence
@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pifa_jax.files.box_files import box_problem
 from pifa_jax.geometry import boxes as box_lib
 from pifa_jax.geometry import cropping, morphable_model, projection
 from pifa_jax.geometry import mirror as mirror_lib
@@ -30,9 +31,9 @@ class AlignedFaces:
     landmarks: scheme -> (n, N, 2) pixels of the photo (Eq. 3).
     frontability: scheme -> (n, N) g of Eq. (8): 1 faces the camera, 0 away from it.
     visible: scheme -> (n, N) bool: g > 0 (Sec. 3.3).
-    params: P with a leading n, pixels of the photo.
+    params: P, with a leading axis of n, in pixels of the photo.
     pose: 'yaw', 'pitch', 'roll' (n,) radians, 'rotation' (n, 3, 3), 'scale' (n,),
-      'translation' (n, 2), as of `projection.pose_from_camera`.
+      'translation' (n, 2), as `projection.pose_from_camera` gives them.
   """
 
   boxes: np.ndarray
@@ -60,7 +61,7 @@ class Aligner:
     box_scale: float = 1.0,
     upright: bool = False,
   ):
-    """Prepares a network's geometry.
+    """Prepares the geometry of a network.
 
     Args:
       model: the 3DMM that the network was trained with.
@@ -85,8 +86,8 @@ class Aligner:
     signs = mirror_lib.coefficient_signs(model) if mirror else None
     if mirror and signs is None:
       raise ValueError(
-        'Aligner: the face model has no symmetry, or bases without one; '
-        'use mirror=False.'
+        'Aligner: the face model or its bases have no symmetry, which mirror=True '
+        'needs; use mirror=False.'
       )
     self._size, self._box_scale = config.crop_size, box_scale
     self._upright = upright
@@ -124,8 +125,8 @@ class Aligner:
     Args:
       variables: {'params', 'batch_stats'} of the network.
       image: (H, W, 3) uint8 RGB.
-      boxes: (n, 4) x, y, width, height of the outer edges, 0-based pixels; they may
-        reach beyond the photo, which is grey there.
+      boxes: (n, 4) x, y, width, height of the outer edges, 0-based pixels. A box may
+        reach out of the photo, which counts as grey there, but must overlap it.
       passes: 2 = fit again in a box about the 68 landmarks that the first pass found,
         `box_scale` times as large as theirs, and rotated with the head if `upright`.
 
@@ -133,25 +134,10 @@ class Aligner:
       The faces, in the order of the boxes; arrays of length 0 for no box.
 
     Raises:
-      ValueError: if an argument has another shape or type, or a box no area.
+      ValueError: if an argument has another shape or type, or if a box is not finite,
+        has no area or lies outside the photo.
     """
-    image, boxes = np.asarray(image), np.asarray(boxes, np.float64)
-    boxes = boxes.reshape(-1, 4) if not boxes.size else boxes
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-      raise ValueError(
-        f'align(): the photo has shape {image.shape} and type '
-        f'{image.dtype}; wanted (H, W, 3) uint8 RGB.'
-      )
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-      raise ValueError(
-        f'align(): boxes have shape {boxes.shape}; wanted (n, 4), x, y, width, height.'
-      )
-    bad = np.where(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] <= 0).any(axis=1))[0]
-    if len(bad):
-      raise ValueError(
-        f'align(): box {bad[0]} is {boxes[bad[0]].tolist()}; width and '
-        'height must be above 0.'
-      )
+    image, boxes = _checked(image, boxes)
     if passes < 1:
       raise ValueError(f'align(): passes={passes}; use 1 or more.')
     angles = np.zeros(len(boxes), np.float32)
@@ -162,7 +148,7 @@ class Aligner:
       boxes = _boxes_of(found['landmarks']['ibug68'], angles, self._box_scale)
       found = self._one_pass(variables, image, boxes, angles)
     return AlignedFaces(
-      boxes=boxes,
+      boxes=np.asarray(boxes),
       angles=angles,
       params=found['params'],
       pose=found['pose'],
@@ -173,9 +159,10 @@ class Aligner:
     )
 
   def _one_pass(self, variables, image, boxes, angles):
-    squares = np.array(
-      [box_lib.square_box(b) for b in boxes.astype(np.float32)], np.float32
-    ).reshape(-1, 4)
+    """One batch after the other: crops, network, and what is reported of its P."""
+    squares = np.zeros((len(boxes), 4), np.float32)
+    for row, box in enumerate(boxes.astype(np.float32)):
+      squares[row] = box_lib.square_box(box)
     parts = []
     # One call even without a box: its results have the right shapes.
     for start in range(0, max(len(squares), 1), _BATCH):
@@ -201,6 +188,28 @@ class Aligner:
     return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
 
+def _checked(image, boxes):
+  """The arrays of `align`; ValueError with one sentence if they are no such thing."""
+  image, boxes = np.asarray(image), np.asarray(boxes, np.float64)
+  if boxes.shape == (0,):  # an empty list
+    boxes = np.zeros((0, 4))
+  if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    raise ValueError(
+      f'align(): the photo has shape {image.shape} and type {image.dtype}; wanted '
+      '(H, W, 3) uint8 RGB.'
+    )
+  if boxes.ndim != 2 or boxes.shape[1] != 4:
+    raise ValueError(
+      f'align(): boxes have shape {boxes.shape}; wanted (n, 4), x, y, width, height.'
+    )
+  height, width = image.shape[:2]
+  for row, box in enumerate(boxes):
+    problem = box_problem(box, width, height)
+    if problem:
+      raise ValueError(f'align(): row {row} of boxes: {problem}.')
+  return image, boxes
+
+
 def _describe(face, box, angle, crop_size, parts):
   """What is reported of one face, from its P in pixels of the rotated box's crop."""
   face = box_lib.rotate_params(
@@ -223,8 +232,8 @@ def _describe(face, box, angle, crop_size, parts):
 
 
 def _roll_angles(cameras):
-  """(n,) angles from the photo's up to that of the heads, clockwise; 0 if small."""
-  up = np.asarray(cameras)[:, :, 1]  # where the model's y points; rows run down
+  """(n,) clockwise angles from up in the photo to up of the heads; small ones are 0."""
+  up = np.asarray(cameras)[:, :, 1]  # where the model's y axis points; rows run down
   angles = np.arctan2(up[:, 0], -up[:, 1])
   return np.where(np.abs(angles) > _UPRIGHT, angles, np.float32(0))
 

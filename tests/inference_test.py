@@ -216,6 +216,12 @@ class AlignerTest(absltest.TestCase):
     self.assertEqual(found.landmarks['ibug68'].shape, (0, 68, 2))
     self.assertEqual(found.pose['rotation'].shape, (0, 3, 3))
 
+  def test_a_box_at_the_border_may_reach_out(self):
+    found = self.aligner.align(
+      self.variables, _photo(), [[79.4, 0, 9, 9], [3, -20.4, 9, 20]]
+    )
+    self.assertLen(found, 2)
+
   def test_sentences(self):
     align = lambda image, boxes, **more: self.aligner.align(
       self.variables, image, boxes, **more
@@ -224,8 +230,15 @@ class AlignerTest(absltest.TestCase):
       (_photo()[..., 0], [[0, 0, 5, 5]], r'shape \(60, 80\)'),
       (_photo() / 255.0, [[0, 0, 5, 5]], 'float64'),
       (_photo(), [[0, 0, 5]], r'\(1, 3\)'),
-      (_photo(), [[0, 0, 5, 5], [0, 0, 0, 5]], 'box 1'),
-      (_photo(), [[0, 0, np.nan, 5]], 'box 0'),
+      # Numbers are never regrouped into boxes.
+      (_photo(), [0, 0, 5, 5], r'\(4,\)'),
+      (_photo(), [[0, 0, 5, 5, 0.9]] * 4, r'\(4, 5\)'),
+      (_photo(), np.zeros((0, 5)), r'\(0, 5\)'),
+      (_photo(), [[0, 0, 5, 5], [0, 0, 0, 5]], 'row 1 .* no area'),
+      (_photo(), [[0, 0, np.nan, 5]], 'row 0 .* finite'),
+      # The photo is 80 x 60 pixels; its edges are at -0.5, 79.5 and 59.5.
+      (_photo(), [[0, 0, 5, 5], [79.5, 0, 9, 9]], 'row 1 .* outside .* 80 x 60 pixels'),
+      (_photo(), [[3, -20.5, 9, 20]], 'row 0 .* outside'),
     ):
       with self.assertRaisesRegex(ValueError, words):
         align(image, boxes)

@@ -17,6 +17,7 @@ from typing import Any, Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
+from experiments.lib import path_flags
 from pifa_jax.learning.checkpoints import CheckpointError
 
 _EXPERIMENTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -29,7 +30,7 @@ EXIT_NON_FINITE = 4
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 
-flags.DEFINE_string(
+path_flags.define_path(
   'workdir',
   None,
   'Folder for everything the run writes; made if missing. '
@@ -155,10 +156,10 @@ def _resolved_flagfile(arg):
   prefix = '--flagfile='
   if not arg.startswith(prefix):
     return arg
-  name = arg[len(prefix) :]
+  name = os.path.expanduser(arg[len(prefix) :])
   beside = os.path.join(_EXPERIMENTS, name)
   if os.path.isfile(name):
-    return arg
+    return prefix + name
   if os.path.basename(name) == name and os.path.isfile(beside):
     return prefix + beside
   ours = sorted(f for f in os.listdir(_EXPERIMENTS) if f.endswith('.flags'))
@@ -202,6 +203,14 @@ class Run:
     self.workdir: str | None = None
     self._record: dict[str, Any] = {}
 
+  def folder(self, workdir: str | None) -> str:
+    """The absolute path of the run's folder; `make_folder` makes it.
+
+    Args:
+      workdir: the folder; None = runs/<program>.
+    """
+    return os.path.abspath(workdir or os.path.join('runs', self.program))
+
   def make_folder(self, workdir: str | None) -> str:
     """Makes the run's folder and writes nothing yet: a lock may come first.
 
@@ -214,7 +223,7 @@ class Run:
     Raises:
       UserError: if the folder cannot be made.
     """
-    workdir = os.path.abspath(workdir or os.path.join('runs', self.program))
+    workdir = self.folder(workdir)
     try:
       os.makedirs(workdir, exist_ok=True)
     except OSError as error:

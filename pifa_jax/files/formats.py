@@ -696,23 +696,38 @@ def write_npz(path: str | os.PathLike[str], **arrays) -> None:
 
 
 def write_obj(
-  path: str | os.PathLike[str], vertices: np.ndarray, triangles: np.ndarray
+  path: str | os.PathLike[str],
+  vertices: np.ndarray,
+  triangles: np.ndarray,
+  colors: np.ndarray | None = None,
 ) -> None:
   """Writes a mesh as Wavefront .obj.
+
+  Colours follow the coordinates of a vertex, as numbers from 0 to 1: no part of the
+  original format, but MeshLab, Blender and others read and write it.
 
   Args:
     path: the file.
     vertices: (Q, 3) in any frame and unit, written as they are; for a mesh that lies
       on its photo, those of `projection.image_vertices`.
     triangles: (F, 3) 0-based vertex ids; .obj counts from 1.
+    colors: (Q, 3) uint8 RGB of the vertices, or None.
   """
   lines = ['v %.4f %.4f %.4f' % tuple(v) for v in np.asarray(vertices, np.float64)]
+  if colors is not None:
+    shares = np.asarray(colors) / 255.0
+    lines = [
+      f'{line} %.4f %.4f %.4f' % tuple(c) for line, c in zip(lines, shares, strict=True)
+    ]
   lines += ['f %d %d %d' % tuple(t) for t in np.asarray(triangles) + 1]
   write_atomically(path, ('\n'.join(lines) + '\n').encode())
 
 
 def write_ply(
-  path: str | os.PathLike[str], vertices: np.ndarray, triangles: np.ndarray
+  path: str | os.PathLike[str],
+  vertices: np.ndarray,
+  triangles: np.ndarray,
+  colors: np.ndarray | None = None,
 ) -> None:
   """Writes a mesh as binary little-endian .ply, float32.
 
@@ -720,15 +735,24 @@ def write_ply(
     path: the file.
     vertices: (Q, 3) as of `write_obj`.
     triangles: (F, 3) 0-based vertex ids, as .ply has them.
+    colors: (Q, 3) uint8 RGB of the vertices, or None.
   """
-  vertices, triangles = np.asarray(vertices, '<f4'), np.asarray(triangles)
+  triangles = np.asarray(triangles)
+  properties = [(axis, '<f4') for axis in 'xyz']
+  if colors is not None:
+    properties += [(name, 'u1') for name in ('red', 'green', 'blue')]
+  rows = np.empty(len(vertices), properties)
+  columns = [*np.asarray(vertices).T, *([] if colors is None else np.asarray(colors).T)]
+  for (name, _), column in zip(properties, columns, strict=True):
+    rows[name] = column
+  kinds = {'<f4': 'float', 'u1': 'uchar'}
   head = (
     'ply\nformat binary_little_endian 1.0\n'
-    f'element vertex {len(vertices)}\n'
-    'property float x\nproperty float y\nproperty float z\n'
-    f'element face {len(triangles)}\n'
+    f'element vertex {len(rows)}\n'
+    + ''.join(f'property {kinds[kind]} {name}\n' for name, kind in properties)
+    + f'element face {len(triangles)}\n'
     'property list uchar int vertex_indices\nend_header\n'
   )
   faces = np.empty(len(triangles), [('n', 'u1'), ('ids', '<i4', 3)])
   faces['n'], faces['ids'] = 3, triangles
-  write_atomically(path, head.encode() + vertices.tobytes() + faces.tobytes())
+  write_atomically(path, head.encode() + rows.tobytes() + faces.tobytes())

@@ -277,20 +277,58 @@ def euler_from_rotation(
 ) -> tuple[Array, Array, Array]:
   """Head pose angles of a rotation matrix: the inverse of `rotation_from_euler`.
 
-  yaw = -asin R[0,2], pitch = atan2(R[1,2], R[2,2]), roll = atan2(R[0,1], R[0,0]).
+  R is the truth: every R has two triples of angles, (yaw, pitch, roll) and
+  (180 - yaw, pitch + 180, roll + 180) degrees. The first one has yaw = -asin R[0,2],
+  pitch = atan2(R[1,2], R[2,2]), roll = atan2(R[0,1], R[0,0]) and |yaw| <= 90. It is
+  returned for every head whose face looks towards the camera, R[2,2] >= 0. For a head
+  that looks away, the triple with the smaller |pitch| + |roll| is returned: an upright
+  head that turns past its profile keeps its pitch and roll while yaw grows to 180.
+
+  At yaw = +-90 exactly, only a sum or a difference of pitch and roll is determined:
+  roll is 0 there. The gradient is finite everywhere.
 
   Args:
     rotation: (3, 3) R, from the model frame to the camera's y-up frame.
     xp: jax.numpy, or numpy for float64 on the host.
 
   Returns:
-    yaw in [-pi/2, pi/2], pitch and roll in [-pi, pi]; () radians each.
+    yaw, pitch and roll in [-pi, pi]; () radians each. |yaw| is above pi/2 only for a
+    face that looks away from the camera.
   """
-  return (
-    -xp.arcsin(xp.clip(rotation[0, 2], -1.0, 1.0)),
-    xp.arctan2(rotation[1, 2], rotation[2, 2]),
-    xp.arctan2(rotation[0, 1], rotation[0, 0]),
+  yaw = _arcsin(-rotation[0, 2], xp)
+  pitch = xp.where(
+    _are_zero(rotation[1, 2], rotation[2, 2]),
+    _arctan2(-rotation[2, 1], rotation[1, 1], xp),
+    _arctan2(rotation[1, 2], rotation[2, 2], xp),
   )
+  roll = _arctan2(rotation[0, 1], rotation[0, 0], xp)
+  away = (rotation[2, 2] < 0) & (xp.abs(pitch) + xp.abs(roll) > xp.pi)
+  # Towards zero, so that the results stay within half a turn.
+  opposite = lambda angle: angle - xp.copysign(xp.pi, angle)
+  return (
+    xp.where(away, xp.copysign(xp.pi, yaw) - yaw, yaw),
+    xp.where(away, opposite(pitch), pitch),
+    xp.where(away, opposite(roll), roll),
+  )
+
+
+def _arcsin(sine, xp):
+  """asin of a value that rounding may carry beyond 1; its gradient there is zero."""
+  inside = xp.abs(sine) < 1.0
+  # Two `where`s: the guarded value keeps the gradient finite.
+  angle = xp.arcsin(xp.where(inside, sine, 0.0))
+  return xp.where(inside, angle, xp.copysign(xp.pi / 2, sine))
+
+
+def _arctan2(y, x, xp):
+  """atan2, which is 0 with a zero gradient where both arguments vanish."""
+  zero = _are_zero(y, x)
+  angle = xp.arctan2(xp.where(zero, 0.0, y), xp.where(zero, 1.0, x))
+  return xp.where(zero, 0.0, angle)
+
+
+def _are_zero(y, x):
+  return y**2 + x**2 < _TINY
 
 
 def camera_from_pose(rotation: Array, scale: Array, translation: Array) -> jax.Array:
@@ -344,8 +382,9 @@ def pose_from_camera(camera: Array) -> dict[str, jax.Array]:
 
   The one definition of the pose of a fitted or predicted face; `pose_degrees` is the
   same for many. Poses from elsewhere are labels: those of a data set's files, and
-  those that the synthetic faces were posed by. The angles are those of `euler_from_rotation`; R is the rotation into the camera's
-  y-up frame, so its second row is -m2.
+  those that the synthetic faces were posed by. The angles are those of
+  `euler_from_rotation`: |yaw| is above pi/2 for a head that is turned beyond its
+  profile. R is the rotation into the camera's y-up frame, so its second row is -m2.
 
   Args:
     camera: (2, 4) M.

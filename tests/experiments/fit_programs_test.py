@@ -39,6 +39,11 @@ class FitTest(ProgramTestCase):
     )
     self.assertIn('7 faces fitted', done.stdout)
     self.assertIn('failed: broken.pts', done.stderr)
+    # What was done, not what might have been.
+    self.assertIn(
+      'Wrote residuals.csv, 7 .npz, 7 .mat, 7 .obj, 7 .ply, 5 overlays to', done.stdout
+    )
+    self.assertIn('2 faces without a photo beside the landmarks', done.stderr)
     out = self.root / 'out'
     with open(out / 'residuals.csv') as file:
       rows = {row['name']: row for row in csv.DictReader(file)}
@@ -46,14 +51,14 @@ class FitTest(ProgramTestCase):
     # Landmarks of the mean face: a perfect fit exists.
     self.assertLess(max(float(r['residual_pixels']) for r in rows.values()), 0.3)
     model = face_models.load_face_model('builtin')
-    for name in ('photo 0.pts', 'deeper__image00002.mat', 'many.npy_2'):
+    for name in ('photo 0.pts', 'deeper/image00002.mat', 'many.npy_2'):
       with np.load(out / f'{name}.npz', allow_pickle=False) as result:
         camera, landmarks = result['camera'], result['landmarks']
         p = np.concatenate([camera.ravel(), result['identity'], result['expression']])
       # The mesh, drawn where its file says, meets the landmarks: 0.01 px.
       vertices = np.array(
         [
-          [float(x) for x in line.split()[1:]]
+          [float(x) for x in line.split()[1:4]]
           for line in (out / f'{name}.obj').read_text().splitlines()
           if line.startswith('v ')
         ]
@@ -64,8 +69,11 @@ class FitTest(ProgramTestCase):
       self.assertEqual(p.shape, (236,))
       head, _, body = (out / f'{name}.ply').read_bytes().partition(b'end_header\n')
       self.assertIn(f'element vertex {len(vertices)}'.encode(), head)
-      ply = np.frombuffer(body, '<f4', 3 * len(vertices)).reshape(-1, 3)
-      np.testing.assert_allclose(ply, vertices, atol=1e-3)
+      # With a photo beside the landmarks the vertices have its colours.
+      color = [('rgb', 'u1', 3)] if b'uchar red' in head else []
+      ply = np.frombuffer(body, [('xyz', '<f4', 3), *color], len(vertices))
+      np.testing.assert_allclose(ply['xyz'], vertices, atol=1e-3)
+      self.assertEqual(bool(color), name != 'many.npy_2')
     self.assertTrue((out / 'photo 0.pts_overlay.png').exists())
     self.assertFalse((out / 'many.npy_2_overlay.png').exists())
     # The .mat holds the same camera in 300W-LP's terms.
@@ -99,8 +107,40 @@ class FitTest(ProgramTestCase):
       counts = {'aflw': 9, 'w300': 18, '300wlp': 16, 'aflw2000': 4, 'folder': 6}
       self.assertLen(rows, {**counts, 'coco': 3, 'wflw': 6, 'cofw': 6}[name])
       self.assertLess(max(float(row['residual_pixels']) for row in rows), 0.3, name)
-      overlay = rows[0]['name'].replace('/', '__').replace('#', '_') + '_overlay.png'
+      overlay = rows[0]['name'] + '_overlay.png'
       self.assertTrue((self.root / 'out' / overlay).exists())
+
+  def test_one_file_of_another_kind_fails_alone(self):
+    data = self.root / 'data'
+    points = miniatures.write_folder(data / 'a', count=2)
+    # Other faces whose flat names would be the same.
+    formats.write_pts(data / 'a__photo 0.pts', points[1])
+    formats.write_pts(data / 'five.pts', points[0][[36, 45, 30, 48, 54]])
+    (data / 'a' / 'photo 1.jpg').write_bytes(b'<html>quota exceeded')
+    out = data / 'out'
+    flags = [f'--input={data}', f'--workdir={out}', '--save=npz,ply,overlay']
+    for again in (False, True):
+      done = self.run_program('fit_3dmm', *flags, '--mesh_frame=viewer', code=3)
+      self.assertIn('3 faces fitted', done.stdout)
+      self.assertIn('Wrote residuals.csv, 3 .npz, 3 .ply, 1 overlay to', done.stdout)
+      self.assertIn('failed: five.pts: The data set has 5 landmarks', done.stderr)
+      self.assertIn('failed: a/photo 1.json: its photo cannot be decoded', done.stderr)
+      # Its own outputs are not its inputs.
+      (out / 'left.json').write_text('{"landmarks": [[1, 2]]}')
+      self.assertEqual('Skipped 2 files in' in done.stderr, again, done.stderr)
+    with open(out / 'residuals.csv') as file:
+      names = {row['name'] for row in csv.DictReader(file)}
+    self.assertEqual(names, {'a/photo 0.pts', 'a/photo 1.json', 'a__photo 0.pts'})
+    for name, points_of in (('a/photo 0.pts', 0), ('a__photo 0.pts', 1)):
+      with np.load(out / f'{name}.npz') as result:
+        np.testing.assert_allclose(result['landmarks'], points[points_of], atol=0.5)
+    # In the frame of viewers y is up: the chin is below the brows.
+    head, _, body = (out / 'a/photo 0.pts.ply').read_bytes().partition(b'end_header\n')
+    count = int(head.split(b'element vertex ')[1].split()[0])
+    vertices = np.frombuffer(body, [('xyz', '<f4', 3), ('rgb', 'u1', 3)], count)
+    ids = np.asarray(face_models.load_face_model('builtin').landmark_schemes['ibug68'])
+    self.assertGreater(vertices['xyz'][ids[19], 1], vertices['xyz'][ids[8], 1])
+    self.assertGreater(np.ptp(vertices['rgb'].astype(int), axis=0).min(), 0)
 
   def test_an_outlier_is_named(self):
     points, _ = miniatures.faces(12)
@@ -121,11 +161,13 @@ class FitTest(ProgramTestCase):
   def test_sentences(self):
     empty = self.root / 'empty'
     empty.mkdir()
+    (self.root / 'a.pts').write_text('{}')
     for flags, words in (
       ([], 'Neither --input nor --dataset'),
       ([f'--input={empty}'], 'There is no'),
       ([f'--input={self.root / "x"}'], 'no file or folder'),
       (['--input=x', '--save=doc'], '--save=doc is not a kind'),
+      ([f'--input={self.root}', f'--workdir={self.root}'], 'is the folder of --input'),
     ):
       self.assertIn(words, self.run_program('fit_3dmm', *flags, code=1).stderr)
 

@@ -146,6 +146,66 @@ class PoseTest(parameterized.TestCase):
     np.testing.assert_allclose(pose['scale'], 1.7, rtol=1e-5)
     np.testing.assert_allclose(pose['rotation'], rotation, atol=1e-5)
 
+  @parameterized.parameters(120.0, -120.0, 179.0, -91.0, 90.5)
+  def test_heads_beyond_profile_keep_their_pitch_and_roll(self, yaw):
+    for pitch, roll in ((0.0, 0.0), (10.0, -15.0), (-30.0, 25.0)):
+      angles = np.deg2rad([yaw, pitch, roll])
+      rotation = projection.rotation_from_euler(*angles, xp=np)
+      found = np.array(projection.euler_from_rotation(rotation, xp=np))
+      # float64; asin near +-90 degrees loses half of its digits.
+      np.testing.assert_allclose(found, angles, atol=1e-7)
+
+  def test_yaw_grows_without_a_jump_through_the_profile(self):
+    yaws = np.arange(-179.5, 180.0, 1.0)
+    rotations = [
+      projection.rotation_from_euler(*np.deg2rad([yaw, 8.0, -5.0]), xp=np)
+      for yaw in yaws
+    ]
+    found = np.rad2deg(jax.vmap(projection.euler_from_rotation)(np.float32(rotations)))
+    # float32, and asin next to +-90 degrees.
+    np.testing.assert_allclose(found[0], yaws, atol=0.02)
+    np.testing.assert_allclose(found[1], 8.0, atol=0.02)
+    np.testing.assert_allclose(found[2], -5.0, atol=0.02)
+
+  @parameterized.parameters((20.0, 10.0, 180.0), (-50.0, 40.0, 170.0), (0.0, 5.0, -178))
+  def test_a_photo_that_is_upside_down_is_a_roll(self, yaw, pitch, roll):
+    angles = np.deg2rad([yaw, pitch, roll])
+    rotation = projection.rotation_from_euler(*angles, xp=np)
+    found = np.array(projection.euler_from_rotation(rotation, xp=np))
+    np.testing.assert_allclose(found[:2], angles[:2], atol=1e-12)
+    np.testing.assert_allclose(np.abs(found[2]), np.abs(angles[2]), atol=1e-12)
+
+  def test_angles_of_every_rotation_give_it_back(self):
+    rng = np.random.default_rng(0)
+    angles = rng.uniform(-np.pi, np.pi, (500, 3))
+    # Exact profiles, where pitch and roll are not determined one by one.
+    angles[:20, 0] = np.pi / 2 * rng.choice([-1, 1], 20)
+    for number, (yaw, pitch, roll) in enumerate(angles):
+      rotation = projection.rotation_from_euler(yaw, pitch, roll, xp=np)
+      if number < 10:
+        rotation[0, :2] = rotation[1:, 2] = 0.0
+      found = projection.euler_from_rotation(rotation, xp=np)
+      self.assertLessEqual(np.abs(found).max(), np.pi)
+      if rotation[2, 2] >= 0:
+        self.assertLessEqual(abs(found[0]), np.pi / 2)
+      # asin next to +-90 degrees: half of the digits of float64.
+      np.testing.assert_allclose(
+        projection.rotation_from_euler(*found, xp=np), rotation, atol=1e-7
+      )
+
+  def test_the_angles_have_finite_gradients(self):
+    for yaw, pitch, roll in ((0, 0, 0), (90, 0, 0), (-90, 0, 0), (120, 10, -20)):
+      rotation = projection.rotation_from_euler(*np.deg2rad([yaw, pitch, roll]), xp=np)
+      # Without the rounding of cos 90 degrees: the singular case itself.
+      rotation = jnp.asarray(
+        np.where(np.abs(rotation) < 1e-12, 0, rotation), jnp.float32
+      )
+      for angle in range(3):
+        gradient = jax.grad(lambda r, a=angle: projection.euler_from_rotation(r)[a])
+        self.assertTrue(np.isfinite(gradient(rotation)).all(), (yaw, angle))
+    gradient = jax.grad(lambda r: sum(projection.euler_from_rotation(r)))
+    self.assertTrue(np.isfinite(gradient(jnp.zeros((3, 3)))).all())
+
   def test_nearest_scaled_rotation_matches_the_singular_value_form(self):
     rng = np.random.default_rng(0)
     for _ in range(20):

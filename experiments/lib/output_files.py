@@ -1,0 +1,112 @@
+"""Where the results on many files go: a tree like that of the inputs, apart from it."""
+
+import json
+import os
+import pathlib
+from typing import Iterable
+
+from experiments.lib import cli
+
+
+def output_path(folder: pathlib.Path, name: str, suffix: str) -> pathlib.Path:
+  """The file of a result; different names have different files.
+
+  Args:
+    folder: the work folder.
+    name: of the input, relative to the input folder, with forward slashes.
+    suffix: added to the name.
+
+  Returns:
+    The path; its folder is made.
+
+  Raises:
+    ValueError: if the name leads out of the work folder.
+    OSError: if the folder cannot be made.
+  """
+  path = folder / (name + suffix)
+  if (
+    pathlib.PurePosixPath(name).is_absolute() or '..' in path.parts[len(folder.parts) :]
+  ):
+    raise ValueError(f'its name leads out of the work folder {folder}')
+  path.parent.mkdir(parents=True, exist_ok=True)
+  return path
+
+
+def inputs_only(
+  found: Iterable[pathlib.Path], root: pathlib.Path, workdir: str
+) -> tuple[list[pathlib.Path], list[str]]:
+  """Leaves out the files in work folders below an input folder.
+
+  The overlays of an earlier run are photos, too; they must not be read as inputs.
+
+  Args:
+    found: files below `root`.
+    root: the folder of --input.
+    workdir: the work folder of this run, absolute.
+
+  Returns:
+    The files that are inputs, and a sentence about every work folder that was left out.
+
+  Raises:
+    UserError: if the results would lie in the input folder itself.
+  """
+  found = list(found)
+  here, results = os.path.realpath(root), os.path.realpath(workdir)
+  if here == results:
+    raise cli.UserError(
+      f'--workdir={workdir} is the folder of --input: the results would be read as '
+      f'inputs next time; choose another, such as --workdir={root / "results"}.'
+    )
+  inputs: list[pathlib.Path] = []
+  counts: dict[pathlib.Path, int] = {}
+  known: dict[pathlib.Path, bool] = {}
+  for path in found:
+    owner = _work_folder(path.parent, root, results, known)
+    if owner is None:
+      inputs.append(path)
+    else:
+      counts[owner] = counts.get(owner, 0) + 1
+  for path in inputs if here.startswith(results.rstrip(os.sep) + os.sep) else []:
+    landing = os.path.join(results, path.relative_to(root).as_posix())
+    if landing.startswith(here.rstrip(os.sep) + os.sep):
+      raise cli.UserError(
+        f'The results on {path} would lie in the folder of --input; choose another '
+        f'--workdir than {workdir}.'
+      )
+  return inputs, [
+    f'Skipped {count} file{"" if count == 1 else "s"} in {folder}: it is the work '
+    'folder of a program.'
+    for folder, count in counts.items()
+  ]
+
+
+def _work_folder(folder, root, results, known):
+  """The outermost work folder below the root that holds a folder, or None."""
+  inside = folder.relative_to(root).parts
+  for depth in range(1, len(inside) + 1):
+    candidate = root.joinpath(*inside[:depth])
+    if candidate not in known:
+      known[candidate] = os.path.realpath(candidate) == results or _has_run(candidate)
+    if known[candidate]:
+      return candidate
+  return None
+
+
+def _has_run(folder):
+  """Whether a program of this project keeps its record here."""
+  try:
+    with open(folder / 'run.json', encoding='utf-8') as file:
+      record = json.load(file)
+  except (OSError, ValueError):
+    return False
+  return isinstance(record, dict) and {'program', 'arguments', 'flags'} <= set(record)
+
+
+def printable(name: str) -> str:
+  """A file's name for stdout and tables: bytes that are no text are escaped."""
+  return name.encode('utf-8', 'backslashreplace').decode('utf-8')
+
+
+def count_of(number: int, what: str) -> str:
+  """'1 photo', '2 photos'."""
+  return f'{number} {what}{"" if number == 1 else "s"}'

@@ -1,0 +1,146 @@
+"""experiments.align on what people's folders and boxes really hold."""
+
+import json
+import os
+import pathlib
+import tempfile
+import unicodedata
+
+from absl.testing import absltest
+import numpy as np
+
+from tests import miniatures, program_runs
+
+_BOX = [20, 20, 56, 56]
+
+
+class AlignTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.root = pathlib.Path(folder.name)
+    self.photos = self.root / 'photos'
+    self.out = self.photos / 'out'
+
+  def put(self, *names):
+    for seed, name in enumerate(names):
+      path = self.photos / name
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_bytes(miniatures.image(seed))
+
+  def align(self, boxes, *flags, code=0):
+    path = self.root / 'boxes.json'
+    path.write_text(boxes if isinstance(boxes, str) else json.dumps(boxes))
+    return program_runs.run(
+      'align',
+      f'--input={self.photos}',
+      f'--boxes={path}',
+      f'--workdir={self.out}',
+      '--passes=1',
+      '--nomirror',
+      *flags,
+      code=code,
+    )
+
+  def lines(self, name):
+    text = (self.out / f'{name}.jsonl').read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+  def test_one_bad_face_or_photo_leaves_the_others(self):
+    decomposed = unicodedata.normalize('NFD', 'caf\u00e9.jpg')
+    self.put('a/same.jpg', 'a__same.jpg', 'many.jpg', 'five.jpg', 'wide.jpg')
+    self.put('real/e.jpg', decomposed)
+    (self.photos / 'broken.jpg').write_bytes(b'no photo')
+    os.symlink('real', self.photos / 'link')
+    scored = [[20 + i, 20, 56, 56, 0.9 - 0.1 * i] for i in range(4)]
+    # NaN is no JSON, but detectors write it.
+    boxes = json.dumps(
+      {
+        './a/same.jpg': scored,
+        'a__same.jpg': _BOX,
+        'many.jpg': [
+          [200, 10, 30, 30],
+          _BOX,
+          [5, 5, 0, 9],
+          [1, 'NaN', 5, 5],
+          [1, 2, 3],
+        ],
+        'five.jpg': [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]],
+        'wide.jpg': [[20, 30, 40]] * 4,
+        'link/e.jpg': [_BOX],
+        unicodedata.normalize('NFC', decomposed): [_BOX],
+        'broken.jpg': [_BOX],
+        'gone.jpg': [_BOX],
+      }
+    ).replace('"NaN"', 'NaN')
+    done = self.align(boxes, code=3)
+    found = {(line['image'], line['face']): line for line in self.lines('results')}
+    good = [('a/same.jpg', i) for i in range(4)]
+    good += [('a__same.jpg', 0), ('many.jpg', 1), ('real/e.jpg', 0), (decomposed, 0)]
+    self.assertCountEqual(found, good)
+    # Four faces of five numbers are four faces.
+    for i in range(4):
+      line = found['a/same.jpg', i]
+      self.assertEqual(line['box'], scored[i][:4])
+      self.assertEqual(line['score'], scored[i][4])
+    self.assertNotIn('score', found['a__same.jpg', 0])
+    self.assertEqual(done.stderr.count('is taken for its score'), 1)
+    failures = {
+      (line['image'], line.get('face')): line['reason']
+      for line in self.lines('failures')
+    }
+    for key, words in {
+      ('many.jpg', 0): 'lies outside the photo, which has 96 x 96 pixels',
+      ('many.jpg', 2): 'has no area',
+      ('many.jpg', 3): 'finite',
+      ('many.jpg', 4): 'row 4 of its boxes is [1, 2, 3]',
+      ('five.jpg', None): 'row 0 of its boxes is [1, 2, 3, 4, 5]',
+      ('wide.jpg', None): '4 rows of 3 numbers',
+      ('broken.jpg', None): 'cannot be decoded',
+      ('gone.jpg', None): 'it has boxes but is not in --input',
+    }.items():
+      self.assertIn(words, failures.pop(key))
+    self.assertEmpty(failures)
+    # Results lie like their photos, each in a file of its own.
+    overlays = sorted(
+      path.relative_to(self.out).as_posix() for path in self.out.rglob('*.png')
+    )
+    wanted = {name for name, _ in good}
+    self.assertCountEqual(overlays, [f'{name}_overlay.png' for name in wanted])
+    self.assertIn(f'{len(wanted)} overlays to {self.out}', done.stdout)
+
+    # A second run does not take the overlays of the first for photos.
+    done = self.align(boxes, '--nooverlay', code=3)
+    self.assertIn(f'Skipped {len(wanted)} files in {self.out}', done.stderr)
+    self.assertLen(self.lines('failures'), 8)
+    # And does not say that it wrote any.
+    self.assertNotIn('overlay', done.stdout)
+
+  def test_corners(self):
+    names = [f'{i}.jpg' for i in range(5)]
+    self.put(*names)
+    rng = np.random.default_rng(0)
+    corners = {}
+    for name in names:
+      low = rng.uniform(35, 45, 2)
+      corners[name] = [[*low, *(low + 45)]]
+    # Read as they are not: an own word, and what to do.
+    done = self.align(corners)
+    self.assertIn('start again with --box_format=xyxy', done.stderr)
+    done = self.align(corners, '--box_format=xyxy')
+    self.assertNotIn('Warning', done.stderr)
+    for line in self.lines('results'):
+      np.testing.assert_allclose(line['box'][2:], [45, 45], atol=1e-9)
+    right = {name: [[20, 20, 50, 50]] for name in names}
+    self.assertNotIn('Warning', self.align(right).stderr)
+
+  def test_results_among_the_photos_are_refused(self):
+    self.put('a.jpg')
+    done = self.align({'a.jpg': _BOX}, f'--workdir={self.photos}', code=1)
+    self.assertIn('is the folder of --input', done.stderr)
+    self.assertFalse((self.photos / 'run.json').exists())
+
+
+if __name__ == '__main__':
+  absltest.main()
