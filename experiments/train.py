@@ -193,7 +193,7 @@ def _train(run, workdir, config, data, test, devices):
       config,
       variables,
       data.model,
-      (data.face_model_hash, face_models.face_model_hash(without_landmark_file)),
+      {data.face_model_hash, *restore.hashes_of(without_landmark_file)},
     )
   run.note(
     config=config.to_json(),

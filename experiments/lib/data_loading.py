@@ -122,7 +122,7 @@ class TrainingData:
   Attributes:
     name: of the data set, a value of --dataset.
     model: the face model, with the data set's landmark scheme in it.
-    face_model_hash: of its arrays.
+    face_model_hash: of its arrays and that scheme.
     scheme: name of the landmark scheme.
     crops: the training set.
     train_ids: rows to train on.
@@ -199,7 +199,7 @@ def open_training(log: Log, *, margin: float = crop_cache.MARGIN) -> TrainingDat
   return TrainingData(
     name=f.dataset,
     model=model,
-    face_model_hash=face_model_hash(model),
+    face_model_hash=face_model_hash(model, scheme),
     scheme=scheme,
     crops=found,
     train_ids=np.where(~held_out)[0],
