@@ -23,7 +23,7 @@ from pifa_jax import face_models
 from pifa_jax.datasets import label_fitting, registry, w300lp
 from pifa_jax.datasets.samples import decode_image, list_images
 from pifa_jax.files import formats
-from pifa_jax.geometry import cropping, fitting, morphable_model, projection
+from pifa_jax.geometry import contour, cropping, fitting, morphable_model, projection
 from pifa_jax.types import unflatten_params
 
 KINDS = ('npz', 'mat', 'obj', 'ply', 'overlay')
@@ -40,7 +40,7 @@ flags.DEFINE_list(
 flags.DEFINE_boolean(
   'march',
   False,
-  '68 points: let hidden jaw points slide along '
+  'Of 68, 98 and 106 points: let hidden jaw points slide along '
   'the contour, as annotators of 2D landmarks place them.',
 )
 
@@ -196,8 +196,9 @@ def _fit(model, faces, f, workdir, failures):
   visible = np.stack([face['visible'] for face in faces])
   began = time.monotonic()
   model, scheme = _scheme(model, points, visible, f)
+  march = f.march and scheme in contour.JAW_LINES
   params, residuals = fitting.fit_faces(
-    model, points, visible, scheme=scheme, march=f.march and scheme == 'ibug68'
+    model, points, visible, scheme=scheme, march=march
   )
   print(
     f'{len(faces)} faces of {points.shape[1]} points ({scheme}) in '
@@ -230,7 +231,7 @@ def _fit(model, faces, f, workdir, failures):
         'residual': float(residual),
         # As the fit measured it: with marching, along the contour.
         'pixels': float(residual * np.sqrt(np.prod(high - low)))
-        if f.march
+        if march
         else float(gap.mean()),
         'angles': (angle[1], angle[0], angle[2]),
       }

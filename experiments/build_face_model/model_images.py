@@ -150,14 +150,25 @@ def save_numbered(
 
 def _numbered(model, ids, yaw, **view):
   """The mean shape with numbered points, as a Pillow image."""
-  image, positions, hidden = render(model, model.mean_shape, yaw, **view)
+  return with_numbers(*render(model, model.mean_shape, yaw, **view), ids)
+
+
+def with_numbers(image, positions, hidden, ids, *, first=1):
+  """Numbered points on an image of the mean shape, as a Pillow image.
+
+  Args:
+    image, positions, hidden: of `render`.
+    ids: (N,) vertices.
+    first: number of the first one.
+  """
   panel = Image.fromarray(image)
   pen = ImageDraw.Draw(panel)
-  for number, vertex in enumerate(ids, 1):
+  dot = (0, 0, 220) if panel.mode == 'RGB' else 0
+  for number, vertex in enumerate(ids, first):
     if not hidden[vertex]:
       x, y = positions[vertex]
-      pen.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=(0, 0, 220))
-      pen.text((x + 2, y - 11), str(number), fill=(0, 0, 0), font_size=11)
+      pen.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=dot)
+      pen.text((x + 2, y - 11), str(number), fill='black', font_size=11)
   return panel
 
 

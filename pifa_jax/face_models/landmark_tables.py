@@ -19,9 +19,9 @@ the nose) and compared with the mean shapes of the data sets; docs/landmark_sche
 shows them.
 
 A landmark is one vertex, but the middle of a pupil has none: it is a flat ring of eight
-vertices with a radius of 2.9 mm. 'Pupil' and 'eye centre' are two vertices of that
-ring, on opposite sides of its middle. AFLW's eye centres are on the upper lid, as in
-'aflw34'.
+vertices with a radius of 2.9 mm. 'Pupil' and 'eye centre' are the two lowest vertices of
+that ring, which are nearest to the middle of the open eye. AFLW's eye centres are on the
+upper lid, as in 'aflw34'.
 """
 
 import numpy as np
@@ -40,21 +40,21 @@ _CONTOUR = (
 # The upper edge is the brow of the 68. Upper and lower edge of both, left to right.
 _BROW_LEFT = (261, 225, 222, 223, 208)
 _BROW_RIGHT = (2397, 2411, 2410, 2413, 2444)
-_BROW_LEFT_LOWER = (207, 176, 177, 181)
-_BROW_RIGHT_LOWER = (2371, 2367, 2366, 2396)
+_BROW_LEFT_LOWER = (178, 176, 177, 181)
+_BROW_RIGHT_LOWER = (2371, 2367, 2366, 2368)
 # The bridge down to the tip, and the lower edge of the nose left to right.
 _BRIDGE = (132, 131, 201, 297)
 _NOSE_BASE = (334, 330, 317, 2506, 2510)
 # From beside the bridge, at the eyes, down to the widest place of the wing.
 _NOSE_LEFT = (111, 1492, 337)
-_NOSE_RIGHT = (2513, 3596, 2309)
+_NOSE_RIGHT = (2309, 3596, 2513)
 # Clockwise in the image, from the left corner: corner, upper lid at 1/4, 1/2 and 3/4 of
 # its width, corner, lower lid at 3/4, 1/2 and 1/4. (The lid points of the 68 are at 1/3
 # and 2/3.)
 _EYE_LEFT = (21, 6, 1, 57, 66, 50, 44, 36)
 _EYE_RIGHT = (2264, 2255, 2199, 2204, 2219, 2234, 2242, 2248)
 _PUPILS = (4410, 4338)
-_EYE_CENTRES = (4374, 4302)
+_EYE_CENTRES = (4401, 4329)
 # Clockwise from the left corner, as points 49-60 and 61-68 of iBUG.
 _LIPS = (
   *(422, 410, 456, 455, 2629, 2584, 2596, 2580, 2655, 492, 486, 406),
@@ -180,15 +180,6 @@ TABLES: dict[str, tuple[int, ...]] = {
   'cofw29': _COFW29,
   'aflw19': _AFLW19,
   'mtcnn5': _MTCNN5,
-}
-
-# The points of a scheme that make the line of the jaw, from the left ear round the chin
-# to the right ear; the middle one is the chin.
-JAW_LINES: dict[str, tuple[int, ...]] = {
-  'ibug68': tuple(range(17)),
-  'wflw98': tuple(range(33)),
-  'jd106': tuple(range(33)),
-  'insightface106': tuple(_BY_NAME.index(i) for i in range(33)),
 }
 
 
