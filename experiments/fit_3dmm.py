@@ -205,6 +205,12 @@ def _fit(model, faces, f, workdir, failures):
     f'{time.monotonic() - began:.1f} s, compilation included.',
     file=sys.stderr,
   )
+  if points.shape[1] < label_fitting.FEW_POINTS:
+    print(
+      f'{points.shape[1]} points tell where a face is and how it is turned, but little '
+      'of its shape, which stays near the mean; use more points for meshes.',
+      file=sys.stderr,
+    )
   angles = projection.pose_degrees(params)
   # Sent to the device once, not with every face.
   on_device = jax.device_put(model)

@@ -20,8 +20,8 @@ shows them.
 
 A landmark is one vertex, but the middle of a pupil has none: it is a flat ring of eight
 vertices with a radius of 2.9 mm. 'Pupil' and 'eye centre' are the two lowest vertices of
-that ring, which are nearest to the middle of the open eye. AFLW's eye centres are on the
-upper lid, as in 'aflw34'.
+that ring, which are nearest to the middle of the open eye. (The eye centres of 'aflw34'
+are on the upper lid, since only vertices of the skin were wanted there.)
 """
 
 import numpy as np
@@ -165,7 +165,8 @@ _AFLW19 = (
   # Brows and eyes: left, middle, right of each.
   *(_BROW_LEFT[0], _BROW_LEFT[2], _BROW_LEFT[4]),
   *(_BROW_RIGHT[0], _BROW_RIGHT[2], _BROW_RIGHT[4]),
-  *(_EYE_LEFT[0], 1396, _EYE_LEFT[4], _EYE_RIGHT[0], 3503, _EYE_RIGHT[4]),
+  *(_EYE_LEFT[0], _PUPILS[0], _EYE_LEFT[4]),
+  *(_EYE_RIGHT[0], _PUPILS[1], _EYE_RIGHT[4]),
   # Nose and mouth: left, middle, right of each.
   *(_NOSE_BASE[0], _BRIDGE[3], _NOSE_BASE[4], _MOUTH_LEFT, _LIPS[14], _MOUTH_RIGHT),
   _CHIN,

@@ -36,6 +36,9 @@ def fit_landmarks(
   degrees of freedom, Sec. 3.1); (2) ridge regression of identity and expression
   together, each coefficient with its prior 1 / stddev^2.
 
+  A handful of points, such as the five of a face detector, says little of the shape: it
+  stays near the mean, and the residual is small whether or not the points are right.
+
   Args:
     model: the 3DMM.
     points: (N, 2) pixels; anything, even NaN, where not visible.
