@@ -1,6 +1,6 @@
 """Draws the landmark schemes of the built-in face, numbered, on its mean shape.
 
-  python -m experiments.landmark_images --output=docs
+  python -m experiments.landmark_images --image_folder=docs
 
 Writes landmarks_<scheme>.png for every scheme that does not come with the face's file
 (`pifa_jax.face_models.landmark_tables`): yaw 0, 45 and 90 degrees, then brows and eyes,
@@ -18,7 +18,7 @@ from experiments.build_face_model import model_images
 from pifa_jax import face_models
 from pifa_jax.face_models import landmark_tables
 
-_OUTPUT = flags.DEFINE_string('output', 'docs', 'The folder for the images.')
+_FOLDER = flags.DEFINE_string('image_folder', 'docs', 'The folder for the images.')
 # Pixels: side of the three views, height of the two enlarged ones.
 _SIDE, _ZOOM_HEIGHT = 400, 380
 # What the enlarged ones show: height of the middle, half of the width; millimetres.
@@ -76,7 +76,10 @@ def numbered_page(views, ids: np.ndarray) -> Image.Image:
   Returns:
     The page, grey.
   """
-  panels = [model_images.with_numbers(*view, ids, first=0) for view in views]
+  panels = [
+    model_images.with_numbers(image, positions, hidden, ids, first=0)
+    for image, positions, hidden in views
+  ]
   page = Image.new('L', (3 * _SIDE, _SIDE + _ZOOM_HEIGHT))
   for column, panel in enumerate(panels[:3]):
     page.paste(panel, (column * _SIDE, 0))
@@ -91,10 +94,10 @@ def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments {argv[1:]}; flags start with --.')
   levels = [face_models.load_face_model(subdivision=level) for level in range(3)]
-  os.makedirs(_OUTPUT.value, exist_ok=True)
+  os.makedirs(_FOLDER.value, exist_ok=True)
   views = render_views(levels[1])
   for name, ids in landmark_tables.TABLES.items():
-    path = os.path.join(_OUTPUT.value, f'landmarks_{name}.png')
+    path = os.path.join(_FOLDER.value, f'landmarks_{name}.png')
     numbered_page(views, np.array(ids)).save(path, optimize=True)
     moved = [
       np.linalg.norm(

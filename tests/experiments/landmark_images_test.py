@@ -4,7 +4,6 @@ import pathlib
 
 from absl.testing import absltest
 import numpy as np
-from PIL import Image
 
 from experiments import landmark_images
 from pifa_jax.face_models import landmark_tables
