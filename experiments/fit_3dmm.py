@@ -113,14 +113,14 @@ class _Row:
     residual: of the fit, as a share of the face.
     pixels: of the fit, mean distance.
     angles: yaw, pitch, roll in degrees.
-    contradiction: what of its labels the fit contradicts; '' = nothing.
+    contradiction: what of its labels the fit contradicts; None = nothing.
   """
 
   name: str
   residual: float
   pixels: float
   angles: tuple[float, float, float]
-  contradiction: str
+  contradiction: str | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -409,7 +409,7 @@ def _mirror_map(config, data):
 def _initial_weights(name, config, variables, data):
   """The configuration and the variables of a run that starts from other weights."""
   without_landmark_file = face_models.load_face_model(config.face_model)
-  hashes = (data.face_model_hash, face_models.face_model_hash(without_landmark_file))
+  hashes = {data.face_model_hash, *restore.hashes_of(without_landmark_file)}
   return restore.start_from(name, config, variables, data.model, hashes)
 
 

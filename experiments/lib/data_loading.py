@@ -95,7 +95,7 @@ class TrainingData:
   Attributes:
     settings: what it was opened by.
     model: the face model, with the data set's landmark scheme in it.
-    face_model_hash: of its arrays.
+    face_model_hash: of its arrays and that scheme.
     scheme: name of the landmark scheme.
     crops: the training set.
     train_ids: rows to train on.
@@ -201,7 +201,7 @@ def open_training(
   return TrainingData(
     settings=settings,
     model=model,
-    face_model_hash=face_model_hash(model),
+    face_model_hash=face_model_hash(model, scheme),
     scheme=scheme,
     crops=found,
     train_ids=np.where(~held_out)[0],

@@ -86,13 +86,37 @@ def numbered(
     half_width=half_width,
     centre=centre,
   )
+  return with_numbers(image, positions, hidden, ids)
+
+
+def with_numbers(
+  image: np.ndarray,
+  positions: np.ndarray,
+  hidden: np.ndarray,
+  ids: np.ndarray,
+  *,
+  first: int = 1,
+) -> Image.Image:
+  """Puts numbered points on an image of the mesh; hidden ones are left out.
+
+  Args:
+    image: (S, S, 3) uint8 of `render`.
+    positions: (Q, 2) pixels, of `render`.
+    hidden: (Q,) bool, of `render`.
+    ids: (N,) vertices.
+    first: number of the first one.
+
+  Returns:
+    The image with its points.
+  """
   panel = Image.fromarray(image)
   pen = ImageDraw.Draw(panel)
-  for number, vertex in enumerate(ids, 1):
+  dot = (0, 0, 220) if panel.mode == 'RGB' else 0
+  for number, vertex in enumerate(ids, first):
     if not hidden[vertex]:
       x, y = positions[vertex]
-      pen.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=(0, 0, 220))
-      pen.text((x + 2, y - 11), str(number), fill=(0, 0, 0), font_size=11)
+      pen.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=dot)
+      pen.text((x + 2, y - 11), str(number), fill='black', font_size=11)
   return panel
 
 

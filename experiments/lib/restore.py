@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, Collection
 
 from absl import flags
 import flax.traverse_util
@@ -185,12 +185,18 @@ def face_model(
   """
   setattr(f, 'face_model', run.config.face_model)
   model = face_models.load_face_model(run.config.face_model)
-  if face_models.face_model_hash(model) == run.config.face_model_hash:
+  scheme = run.config.landmark_scheme
+  if (
+    scheme in model.landmark_schemes
+    and face_models.face_model_hash(model, scheme) == run.config.face_model_hash
+  ):
     return model
   # A landmark file is a part of the model that the run was trained with.
   if os.path.isfile(f.landmark_scheme):
-    model, _ = data_loading.scheme_of(model, data_loading.from_flags(), 'test', log)
-    if face_models.face_model_hash(model) == run.config.face_model_hash:
+    model, scheme = data_loading.scheme_of(
+      model, data_loading.from_flags(), 'test', log
+    )
+    if face_models.face_model_hash(model, scheme) == run.config.face_model_hash:
       return model
   raise cli.UserError(
     f'--face_model={f.face_model} is not the face model of the checkpoint (its '
@@ -199,12 +205,24 @@ def face_model(
   )
 
 
+def hashes_of(model: MorphableModel) -> set[str]:
+  """What runs may have recorded of a face model: a hash for every landmark scheme.
+
+  Args:
+    model: the face model, without landmark files.
+
+  Returns:
+    The hashes of the model with each of its landmark schemes.
+  """
+  return {face_models.face_model_hash(model, name) for name in model.landmark_schemes}
+
+
 def start_from(
   name: str,
   config: config_lib.RunConfig,
   variables: dict[str, Any],
   model: MorphableModel,
-  hashes: tuple[str, ...],
+  hashes: Collection[str],
 ) -> tuple[config_lib.RunConfig, dict[str, Any]]:
   """Trained weights in place of the random ones of a new run.
 

@@ -7,13 +7,22 @@ from pifa_jax.geometry import boxes as box_lib
 from pifa_jax.geometry import fitting, projection
 from pifa_jax.types import MorphableModel, flatten_params, unflatten_params
 
+# So few points are met by some face in whatever order they come.
+FEW_POINTS = 10
+# Largest median residual of labels that follow a scheme, of a fit of pose and shape, and
+# of the mean face alone.
+_LARGEST = 0.08
+_LARGEST_OF_MEAN_FACE = 0.2
+
 
 def choose_scheme(
   model: MorphableModel, landmarks: np.ndarray, visible: np.ndarray
 ) -> tuple[str, dict[str, float]]:
   """The landmark scheme that the labels follow: the one that fits best.
 
-  Releases with the same number of points differ in what the points are.
+  Releases with the same number of points differ in what the points are. Fewer than
+  `FEW_POINTS` are compared with the mean face in its best pose, because some shape
+  or other meets them in any order.
 
   Args:
     model: the 3DMM.
@@ -38,21 +47,27 @@ def choose_scheme(
       f'are {have}; give --landmark_scheme a file of {count} vertex ids.'
     )
   some = np.linspace(0, len(landmarks) - 1, min(128, len(landmarks))).astype(int)
-  residuals = {
-    name: float(
-      np.median(
-        fitting.fit_faces(model, landmarks[some], visible[some], scheme=name)[1]
-      )
-    )
-    for name in names
-  }
+  few = count < FEW_POINTS
+  residuals = {}
+  for name in names:
+    fitted = _mean_face(projection.landmark_model(model, name)) if few else model
+    _, gaps = fitting.fit_faces(fitted, landmarks[some], visible[some], scheme=name)
+    residuals[name] = float(np.median(gaps))
   best = min(residuals, key=lambda name: residuals[name])
-  if not residuals[best] < 0.08:
+  if not residuals[best] < (_LARGEST_OF_MEAN_FACE if few else _LARGEST):
     raise ValueError(
       f"No landmark scheme fits the labels: {residuals} of the face's size; "
       f'give --landmark_scheme a file of {count} vertex ids in their order.'
     )
   return best, residuals
+
+
+def _mean_face(model):
+  """A model whose shape does not vary."""
+  return model.replace(
+    identity_basis=np.zeros_like(model.identity_basis),
+    expression_basis=np.zeros_like(model.expression_basis),
+  )
 
 
 def exact_params(

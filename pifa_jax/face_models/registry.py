@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from pifa_jax.face_models import npz_format
+from pifa_jax.face_models import landmark_tables, npz_format
 from pifa_jax.face_models import subdivision as subdivision_lib
 from pifa_jax.files import array_files
 from pifa_jax.types import MorphableModel
@@ -25,7 +25,8 @@ def load_face_model(
   Args:
     name_or_path: 'builtin' (4,428 vertices, millimetres), 'builtin-1' or
       'builtin-2' (the same after one or two levels of Loop subdivision: 17,655 and
-      70,521 vertices), or the path of an .npz in our format.
+      70,521 vertices), or the path of an .npz in our format. The built-in ones have
+      the landmark schemes of `landmark_tables` besides those of their file.
     subdivision: levels of Loop subdivision, 0 to 2. By default what the name
       says, 0 for a path.
 
@@ -48,18 +49,39 @@ def load_face_model(
     raise ValueError(
       f'subdivision={subdivision} contradicts the name {name!r}; give one of the two.'
     )
-  return subdivision_lib.subdivide(npz_format.load_npz(path), levels=levels)
+  model = subdivision_lib.subdivide(npz_format.load_npz(path), levels=levels)
+  return (
+    landmark_tables.with_tables(model) if path == _ASSETS / _BUILTIN_FILE else model
+  )
 
 
-def face_model_hash(model: MorphableModel) -> str:
-  """Identifies a face model in caches: hex SHA-256 of all its arrays.
+def face_model_hash(model: MorphableModel, scheme: str | None = None) -> str:
+  """Identifies a face model in runs and caches: hex SHA-256 of its arrays.
+
+  All arrays of the model count, and of its landmark schemes those that came with it:
+  'ibug68', which places the mean face in a box, the other schemes of its file, and a
+  file of vertex ids that a user added. The schemes of `landmark_tables` do not
+  count, so new ones leave the model what it was, unless `scheme` is one of them.
 
   Args:
     model: the 3DMM, NumPy or JAX arrays.
+    scheme: the landmark scheme that the model is used with, if it matters, as for
+      what a network was trained on.
 
   Returns:
     64 hex digits; the same for equal arrays, wherever they came from.
+
+  Raises:
+    ValueError: if the model has no such scheme.
   """
+  if scheme is not None and scheme not in model.landmark_schemes:
+    raise ValueError(
+      f'face_model_hash(): the face model has no landmark scheme {scheme!r}; it has '
+      f'{", ".join(sorted(model.landmark_schemes)) or "none"}.'
+    )
+  schemes = landmark_tables.own_schemes(model)
+  if scheme is not None:
+    schemes[scheme] = np.asarray(model.landmark_schemes[scheme])
   arrays = {
     'mean_shape': np.asarray(model.mean_shape, np.float32),
     'identity_basis': np.asarray(model.identity_basis, np.float32),
@@ -72,10 +94,7 @@ def face_model_hash(model: MorphableModel) -> str:
   }
   if model.symmetry is not None:
     arrays['symmetry'] = np.asarray(model.symmetry, np.int32)
-  for prefix, table in (
-    ('landmarks', model.landmark_schemes),
-    ('regions', model.regions),
-  ):
+  for prefix, table in (('landmarks', schemes), ('regions', model.regions)):
     for name, ids in table.items():
       arrays[f'{prefix}/{name}'] = np.asarray(ids, np.int32)
   return array_files.content_hash(arrays)

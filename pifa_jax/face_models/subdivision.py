@@ -8,6 +8,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from pifa_jax.face_models import landmark_tables
 from pifa_jax.types import MorphableModel
 
 # Regions of this prefix are lists of single points (the five areas of mask 2),
@@ -18,11 +19,13 @@ POINT_REGION_PREFIX = 'mask_'
 def subdivide(model: MorphableModel, *, levels: int = 1) -> MorphableModel:
   """Subdivides a face model `levels` times.
 
-  Coarse vertices keep their ids, and so all landmark schemes stay valid. Landmark
-  vertices and the nose tip keep their positions EXACTLY (Loop's rule would pull
-  them inwards by some tenths of a millimetre), in the mean and in every basis, so
-  that all levels of a model agree about landmarks. A new vertex belongs to a
-  region when both ends of its edge do.
+  Coarse vertices keep their ids, and so all landmark schemes stay valid. The model's
+  own landmark vertices and the nose tip keep their positions EXACTLY (Loop's rule
+  would pull them inwards by some tenths of a millimetre), in the mean and in every
+  basis, so that all levels of a model agree about them. Those of `landmark_tables`
+  move as any vertex does: the shape must not depend on which schemes are known.
+
+  A new vertex belongs to a region when both ends of its edge do.
 
   Args:
     model: the 3DMM, any Q, N_I, N_E.
@@ -41,7 +44,7 @@ def subdivide(model: MorphableModel, *, levels: int = 1) -> MorphableModel:
   pinned = np.unique(
     np.concatenate(
       [np.reshape(model.nose_tip, -1)]
-      + [np.asarray(ids) for ids in model.landmark_schemes.values()]
+      + list(landmark_tables.own_schemes(model).values())
     )
   ).astype(np.int64)
   triangles = np.asarray(model.triangles, np.int64)

@@ -36,6 +36,9 @@ def fit_landmarks(
   degrees of freedom, Sec. 3.1); (2) ridge regression of identity and expression
   together, each coefficient with its prior 1 / stddev^2.
 
+  A handful of points, such as the five of a face detector, says little of the shape: it
+  stays near the mean, and the residual is small whether or not the points are right.
+
   Args:
     model: the 3DMM.
     points: (N, 2) pixels; anything, even NaN, where not visible.
@@ -110,15 +113,17 @@ def fit_contour(
   visible: Array,
   candidates: Array,
   *,
+  scheme: str = 'ibug68',
   passes: int = 3,
 ) -> tuple[FaceParams, jax.Array]:
-  """`fit_landmarks` for 68 points whose hidden jaw points lie on the contour.
+  """`fit_landmarks` for landmarks whose hidden jaw points lie on the contour.
 
   Args:
     model: the 3DMM.
-    points: (68, 2) pixels.
-    visible: (68,) bool.
-    candidates: of `contour.contour_candidates`.
+    points: (N, 2) pixels.
+    visible: (N,) bool.
+    candidates: of `contour.contour_candidates` for the scheme.
+    scheme: of the points, one that `contour.jaw_points` knows.
     passes: fits after the first, each with the vertices of the pose before it.
 
   Returns:
@@ -126,13 +131,15 @@ def fit_contour(
   """
   # Traced vertex ids index JAX arrays only.
   model = jax.tree.map(jnp.asarray, model)
-  landmarks = model.landmark_schemes['ibug68']
+  landmarks = model.landmark_schemes[scheme]
   fit = lambda ids: fit_landmarks(
     model.replace(landmark_schemes={'marched': ids}), points, visible, scheme='marched'
   )
   params, residual = fit(landmarks)
   for _ in range(passes):
-    params, residual = fit(contour.march(model, params, landmarks, candidates))
+    params, residual = fit(
+      contour.march(model, params, landmarks, candidates, scheme=scheme)
+    )
   return params, residual
 
 
@@ -151,21 +158,16 @@ def fit_faces(
     points: (M, N, 2) pixels.
     visible: (M, N) bool; points that are not finite never count as visible.
     scheme: of the points.
-    march: let hidden jaw points of 'ibug68' slide along the contour.
+    march: let hidden jaw points slide along the contour (`contour.jaw_points`).
 
   Returns:
     (M, 8 + N_I + N_E) flat P and (M,) residuals, as of `fit_landmarks`.
 
   Raises:
     ValueError: if the points do not fit the scheme, or `march` is asked for
-      another one.
+      one without points that slide.
   """
-  if march and scheme != 'ibug68':
-    raise ValueError(
-      f'fit_faces(): scheme {scheme!r} has no jaw points that could '
-      "march along the contour; only 'ibug68' has."
-    )
-  candidates = contour.contour_candidates(model) if march else None
+  candidates = contour.contour_candidates(model, scheme=scheme) if march else None
   # Marching needs vertices beside the landmarks'.
   part = model if march else projection.landmark_model(model, scheme)
   if np.shape(points)[1:] != (len(model.landmark_schemes[scheme]), 2):
@@ -198,7 +200,7 @@ def _fit_all(model, points, visible, candidates, *, scheme):
     params, residual = (
       fit_landmarks(model, *face, scheme=scheme)
       if candidates is None
-      else fit_contour(model, *face, candidates)
+      else fit_contour(model, *face, candidates, scheme=scheme)
     )
     return flatten_params(params), residual
 

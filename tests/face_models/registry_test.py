@@ -7,6 +7,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 
 from pifa_jax import face_models
+from pifa_jax.face_models import landmark_tables
 from pifa_jax.geometry import projection
 
 # 1-based mirror of every iBUG number: jaw, brows, nose, eyes, outer and inner lip.
@@ -70,7 +71,7 @@ class BuiltinFaceTest(parameterized.TestCase):
 
   def test_all_68_points_are_drawn_and_face_a_frontal_camera(self):
     self.assertLen(set(self.ibug.tolist()), 68)
-    for name, ids in self.model.landmark_schemes.items():
+    for name, ids in landmark_tables.own_schemes(self.model).items():
       self.assertTrue(np.isin(ids, self.model.regions['rendered']).all(), name)
       self.assertGreater(self.model.mean_normals[ids, 2].min(), 0.05, name)
     self.assertLen(self.model.landmark_schemes['ibug34'], 34)
@@ -361,7 +362,7 @@ class BuiltinFaceTest(parameterized.TestCase):
   def test_finer_levels_agree_about_landmarks(self):
     model = face_models.load_face_model('builtin-1')
     self.assertBetween(model.num_vertices, 17_000, 18_500)
-    for name, ids in self.model.landmark_schemes.items():
+    for name, ids in landmark_tables.own_schemes(self.model).items():
       np.testing.assert_array_equal(model.landmark_schemes[name], ids)
       for field in ('mean_shape', 'identity_basis', 'expression_basis'):
         np.testing.assert_array_equal(

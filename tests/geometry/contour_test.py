@@ -35,11 +35,13 @@ class ContourTest(parameterized.TestCase):
   def test_candidates_run_from_the_landmark_to_the_middle_at_its_height(self):
     mean = np.asarray(self.model.mean_shape)
     self.assertEqual(self.candidates.shape, (16, 24))
-    np.testing.assert_array_equal(self.candidates[:, 0], self.landmarks[contour.JAW])
+    np.testing.assert_array_equal(
+      self.candidates[:, 0], self.landmarks[contour.jaw_points('ibug68')]
+    )
     height = mean[self.candidates, 1] - mean[self.candidates[:, :1], 1]
     # The coarse mesh has vertices every few millimetres.
     self.assertLess(np.abs(height).max(), 12.0)
-    side = np.sign(mean[self.landmarks[contour.JAW], 0])
+    side = np.sign(mean[self.landmarks[contour.jaw_points('ibug68')], 0])
     self.assertTrue(np.all(mean[self.candidates, 0] * side[:, None] > -3.0))
 
   def test_a_frontal_face_keeps_its_landmarks(self):
