@@ -4,9 +4,9 @@
 colours of the head, the meshes around it, the samples that show them, the lenses of
 glasses, the background, an object before the face, and the camera.
 
-The optimization barriers keep XLA from computing small things again for every vertex or
-sample. They are also part of the result: without one the compiler fuses other operations,
-which changes the rounding.
+The optimization barriers keep XLA from computing small things again for every vertex
+or sample. They are also part of the result: without one, the compiler fuses other
+operations, which changes the rounding.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import Array, MorphableModel
 
 _NOWHERE = -500.0  # mm: no place on the face
-# Each step has random numbers of its own, so that one ingredient does not change another.
+# Each step has random numbers of its own: one ingredient does not change another.
 _KEYS = (
   'person',
   'skin',
@@ -158,8 +158,8 @@ def render(
 
   Returns:
     (S, S, 3) image in [0, 1]; (s S, s S) z-buffer of the head alone, depth in pixels,
-    s = `config.supersample` samples along a pixel's side; (s S, s S) index of the head's
-    triangle at each sample, -1 where there is none.
+    for s = `config.supersample` samples along a pixel's side; (s S, s S) index of the
+    head's triangle at each sample, -1 where there is none.
   """
   keys = dict(zip(_KEYS, jax.random.split(key, len(_KEYS))))
   draws = Draws(keys['rest'], 32)
@@ -329,7 +329,7 @@ def _rasterize(vertices, model, things, view, image_size, factor):
 
 
 def _to_samples(view, points, factor):
-  """Projects points in samples; an integer is the centre of a pixel, and of a sample."""
+  """Projects points, in samples: an integer is a sample's centre, as for pixels."""
   positions, depth = view(points)
   return (positions + 0.5) * factor - 0.5, depth * factor
 

@@ -74,10 +74,13 @@ class Ingredients:
   grey: float = 0.08
 
   def ablate(self, ingredients: Sequence[str]) -> 'Ingredients':
-    """The same look with some ingredients left out, for ablations.
+    """A copy with some ingredients left out, for ablations.
 
     Args:
       ingredients: names of attributes. Each becomes 0; `supersample` becomes 1.
+
+    Returns:
+      The other ingredients unchanged.
 
     Raises:
       ValueError: if a name is not an attribute.
@@ -86,7 +89,7 @@ class Ingredients:
     for name in ingredients:
       if name not in known:
         raise ValueError(
-          f'{name!r} is not an ingredient of a synthetic face; there are '
+          f'{name!r} is not an ingredient of a synthetic face; choose of '
           f'{", ".join(known)}.'
         )
     return dataclasses.replace(

@@ -3,8 +3,8 @@
   python -m tests.golden.make_full_faces
 
 The faces are those of `synthetic.generate` with the default ingredients, but without
-photos behind them. Run it after a change that is meant to change the images, and look at
-the result.
+photos behind them. Run it after a change that is meant to change the images, and look
+at the result.
 """
 
 import pathlib

@@ -32,7 +32,7 @@ class DrawsTest(absltest.TestCase):
     )
 
   def test_toomany_numbers_are_refused(self):
-    with self.assertRaisesRegex(ValueError, 'more than 4 numbers'):
+    with self.assertRaisesRegex(ValueError, 'stream has 4 numbers, 5 are wanted'):
       Draws(jax.random.key(0), 4).uniform(shape=(5,))
 
 

@@ -45,7 +45,7 @@ def _part(labels, *names):
 
 
 def _near(labels, ids, share):
-  """(n, S, S): pixels within a share of the face's size of visible ones of landmarks."""
+  """(n, S, S): pixels within a share of the face's size of a visible landmark."""
   v, u = np.indices((faces.SIZE, faces.SIZE))
   ids = list(ids)
   points = np.where(

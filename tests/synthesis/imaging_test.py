@@ -214,7 +214,7 @@ class JpegTest(absltest.TestCase):
 
   def test_brightness_as_libjpeg(self):
     image = _smooth(40, 20, 1).repeat(3, axis=2)
-    # The scaled tables are whole numbers, as libjpeg's are: 5, 2 and 1 times the tables.
+    # 5, 2 and 1 times the tables: whole numbers, as libjpeg's always are.
     for quality in (10.0, 25.0, 50.0):
       mean, _, lost = self.compare(image, quality, self.pillow)
       # Measured 0.25 to 0.44 of 6 to 14 levels that are lost: libjpeg rounds the pixels

@@ -31,7 +31,7 @@ class OccluderTest(absltest.TestCase):
       found = np.asarray(draw(key, np.ones(1, np.float32)))
       covered = (found != image).any(axis=-1)
       self.assertTrue(np.isfinite(found).all())
-      # A microphone's stick goes on to the edge; the upper half of the other side stays.
+      # A microphone's stick goes on to the edge of the image.
       self.assertLess(covered.mean(), 0.6)
       if covered.any():
         met += np.hypot(u - 32, v - 32)[covered].min() < 24
