@@ -86,12 +86,17 @@ def anatomy() -> Anatomy:
   return anatomy_lib.build_anatomy(model())
 
 
-def one_window(scatter=rendering.scatter_triangles):
-  """A `rendering.scatter_triangles` that sorts triangles into two sizes, not ten.
+def one_window():
+  """A context in which `rendering.scatter_triangles` sorts triangles into two sizes.
 
-  Which triangle is nearest does not depend on it, and a third less is compiled.
+  There are ten usually. The images are the same, and much less is compiled.
   """
-  return lambda *args, windows=(), **kwargs: scatter(*args, windows=(8,), **kwargs)
+  scatter = rendering.scatter_triangles
+  return mock.patch.object(
+    rendering,
+    'scatter_triangles',
+    lambda *args, windows=(), **kwargs: scatter(*args, windows=(8,), **kwargs),
+  )
 
 
 def _without_camera(radiance: Array) -> jax.Array:
@@ -114,7 +119,7 @@ def _faces(values, camera, indices):
   with (
     mock.patch.object(imaging, 'photo', photo),
     mock.patch.object(anatomy_lib, 'build_anatomy', lambda model: anatomy()),
-    mock.patch.object(rendering, 'scatter_triangles', one_window()),
+    one_window(),
   ):
     draw = synthetic.make_generator(
       model(), config, SEED, photos=LOUD, labels=synthetic.MAPS
