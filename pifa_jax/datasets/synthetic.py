@@ -1,7 +1,6 @@
-"""Labelled faces drawn from the face model: exact P, landmarks and visibility.
+"""Synthetic faces: images rendered from the face model, with exact labels.
 
-Sample i is a function of (seed, i) alone: the same image in any order and
-batch.
+Sample i is a function of (seed, i) alone. It is the same in any order and batch.
 """
 
 import concurrent.futures
@@ -33,9 +32,9 @@ MAPS = ('depth', 'regions')
 
 # A landmark this far (mm on the built-in face: 9 % of the inter-ocular distance)
 # behind the surface is still on it: lids and lips are thinner than the pixels, and
-# a jaw's point just past the contour is labelled as seen.
+# a point of the jaw just past the contour is labelled as visible.
 _TOLERANCE = 0.09
-# Nobody is photographed from nearer than this many face sizes (about 30 cm).
+# The camera is never nearer than this many face sizes (about 30 cm).
 _NEAREST = 2.3
 _FACES_AT_ONCE = 32  # on an accelerator
 _CHUNK = 64  # faces a call
@@ -68,10 +67,16 @@ class SyntheticConfig:
 
 
 def plain_config(**changes) -> SyntheticConfig:
-  """The config of the plain renderer: poses about the frontal one, no chosen actions.
+  """The usual config of the plain renderer.
+
+  Pitch and roll are centred on zero, and no action of the face has a probability of its
+  own.
 
   Args:
     **changes: other fields of `SyntheticConfig`.
+
+  Returns:
+    The config.
   """
   distribution = FaceDistribution(
     pitch_mean=0.0,
@@ -98,30 +103,30 @@ def generate(
   labels: Sequence[str] = (),
   progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, np.ndarray]:
-  """Draws samples start .. start + count - 1.
+  """Renders samples start .. start + count - 1.
 
-  Where the image has true perspective, 'landmarks' are where it shows them, while
-  'params' stays the weak-perspective P of the same pose at the face's distance: its
-  own landmarks lie up to a few percent of the face away. Things before the face
-  (hair, glasses, hands) do not make a landmark invisible.
+  Where the image has true perspective, 'landmarks' are where the image shows them, and
+  'params' is the weak-perspective P of the same pose at the distance of the face. The
+  landmarks of that P are up to a few percent of the face's size away. Things before the
+  face (hair, glasses, hands) do not make a landmark invisible.
 
   Args:
-    model: the 3DMM, with 'ibug68' and triangles; regions colour what they name.
+    model: the 3DMM, with 'ibug68' and triangles; its regions get their own colours.
     config: the distribution.
     seed: of the set.
     start: first index.
     count: how many.
     expression_units: name -> (N_E,) coefficients of single actions; a face then
       adds a few of them with weights in [0, 1]. None = normal coefficients.
-    photos: (N, P, P, 3) uint8, parts of which are behind a share of the faces
-      of the full renderer, see `Appearance.photos`.
-    labels: more of them: landmark schemes of the model, such as 'aflw34', and `MAPS`.
-    progress: is told how far it has come.
+    photos: (N, P, P, 3) uint8; the full renderer puts parts of them behind a share of
+      the faces, see `Ingredients.photos`.
+    labels: further labels: landmark schemes of the model, such as 'aflw34', and `MAPS`.
+    progress: called with a line of text now and then.
 
   Returns:
-    'images' (n, S, S, 3) uint8, 'landmarks' (n, 68, 2), 'visible' (n, 68) by the
-    z-buffer, 'params' (n, 8 + N_I + N_E), all in pixels of the image, 'boxes'
-    (n, 4) the square face boxes, 'yaw' (n,) degrees. For a scheme among `labels`
+    'images' (n, S, S, 3) uint8; 'landmarks' (n, 68, 2), 'params' (n, 8 + N_I + N_E) and
+    'boxes' (n, 4) the square face boxes, all in pixels of the image; 'visible' (n, 68)
+    bool by the z-buffer; 'yaw' (n,) degrees. For a scheme among `labels`
     'landmarks_SCHEME' (n, N, 2) and 'visible_SCHEME' (n, N). Maps are of the head
     alone, as if no hair or thing were before it: 'depth' (n, S, S) float32, pixels
     from the plane of the model's origin, smaller is nearer, infinite where there is
@@ -129,7 +134,7 @@ def generate(
     there is no head.
 
   Raises:
-    ValueError: see `make_sampler`.
+    ValueError: see `make_generator`.
   """
   render = make_generator(model, config, seed, expression_units, photos, labels)
 
@@ -140,7 +145,7 @@ def generate(
 
   firsts = range(start, start + count, _CHUNK)
   parts = []
-  # On a CPU a call leaves cores idle now and then, so several draw at a time.
+  # On a CPU one call leaves cores idle now and then, so several run at a time.
   workers = min(16, os.cpu_count() or 1) if jax.default_backend() == 'cpu' else 1
   with concurrent.futures.ThreadPoolExecutor(workers) as pool:
     # The first one, which compiles, alone.
@@ -162,19 +167,24 @@ def make_generator(
   *,
   faces_at_once: int | None = None,
 ) -> Callable[[Array], dict[str, jax.Array]]:
-  """The compiled function behind `generate`: (n,) indices -> samples.
+  """Makes the compiled function behind `generate`.
 
   Args:
-    model, config, seed, expression_units, photos, labels: see `generate`.
-    faces_at_once: drawn side by side; by default one on a CPU, whose caches hold one
-      image, and many elsewhere. The same faces either way, to rounding.
+    model: see `generate`, as the next five.
+    config: the distribution.
+    seed: of the set.
+    expression_units: coefficients of single actions, or None.
+    photos: for the backgrounds, or None.
+    labels: further labels.
+    faces_at_once: how many faces are rendered together. By default one on a CPU, whose
+      caches hold one image, and many elsewhere. The faces are the same to rounding.
 
   Returns:
-    A jitted function of (n,) int32.
+    A function of (n,) int32 indices, with the results of `generate` as JAX arrays.
 
   Raises:
-    ValueError: if the units are those of another face model, the photos are no
-      squares, or there is no such label.
+    ValueError: if the units are those of another face model, the photos are not squares
+      of uint8, or there is no such label.
   """
   anatomy = anatomy_lib.build_anatomy(model) if config.renderer == 'full' else None
   units = expression_units or {}
@@ -182,7 +192,7 @@ def make_generator(
   if units and stacked.shape[1:] != (model.num_expression,):
     raise ValueError(
       f'make_generator(): expression_units have {stacked.shape[1:]} '
-      f'coefficients, the face model {model.num_expression}; give those '
+      f'coefficients, the face model {model.num_expression}; give the units '
       'of the same model.'
     )
   if photos is not None and (
@@ -194,7 +204,7 @@ def make_generator(
   ):
     raise ValueError(
       f'make_generator(): photos are {photos.dtype} of shape '
-      f'{photos.shape}; squares (N, P, P, 3) uint8 are wanted.'
+      f'{photos.shape}; give squares, (N, P, P, 3) uint8.'
     )
   for name in labels:
     if name not in (*MAPS, *model.landmark_schemes):
@@ -220,7 +230,7 @@ def make_generator(
   )
 
 
-# At the top, so that samplers of other seeds share the compiled program.
+# At module level, so that generators with other seeds share the compiled program.
 @functools.partial(
   jax.jit, static_argnames=('config', 'names', 'labels', 'tolerance', 'faces_at_once')
 )
@@ -238,7 +248,7 @@ def _samples(
   tolerance,
   faces_at_once,
 ):
-  """(n,) indices -> the entries of `generate`."""
+  """(n,) indices -> the results of `generate`."""
   groups = face_distribution_lib.unit_groups(names)
   keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(seed), index))(
     indices
@@ -247,7 +257,7 @@ def _samples(
     keys
   )
   # All shapes in one product: one after the other they would cost as much as the
-  # drawing (BUILD_NOTES.md D-40).
+  # rendering (BUILD_NOTES.md D-40).
   vertices = jax.vmap(lambda face: morphable_model.shape(model, face))(faces)
   parts = label_maps.triangle_parts(model)
   return jax.lax.map(
@@ -294,7 +304,7 @@ def _render_face(
   labels,
   parts,
 ):
-  """The entries of `generate` for one sample."""
+  """One sample: the results of `generate` without their first axis."""
   key_camera, key_face, key_ground, key_photo = jax.random.split(
     jax.random.fold_in(key, 2), 4
   )
@@ -335,7 +345,7 @@ def _render_face(
     )
   # In samples of the z-buffer; any of those around a landmark may show it.
   fine = z_buffer.shape[0] // size
-  seen = lambda points, depth: rendering.z_buffer_visibility(
+  visible = lambda points, depth: rendering.z_buffer_visibility(
     (points + 0.5) * fine - 0.5,
     depth,
     z_buffer,
@@ -345,7 +355,7 @@ def _render_face(
   out = {
     'images': jnp.uint8(jnp.round(255 * jnp.clip(image, 0.0, 1.0))),
     'landmarks': points,
-    'visible': seen(points, depth),
+    'visible': visible(points, depth),
     'params': flatten_params(face),
     'boxes': jnp.array([edge, edge, side, side], jnp.float32),
     'yaw': angles[0],
@@ -356,7 +366,7 @@ def _render_face(
       out[name] = maps[name]
     else:
       points, depth = view(vertices[jnp.asarray(model.landmark_schemes[name])])
-      out |= {f'landmarks_{name}': points, f'visible_{name}': seen(points, depth)}
+      out |= {f'landmarks_{name}': points, f'visible_{name}': visible(points, depth)}
   return out
 
 
@@ -364,9 +374,9 @@ def _random_view(key, points, angles, config):
   """A camera that puts the landmarks' box where the crop's face box is."""
   draws = Draws(key, 4)
   rotation = projection.rotation_from_euler(*jnp.deg2rad(angles))
-  seen = points @ rotation.T
-  centre = (jnp.min(seen, axis=0) + jnp.max(seen, axis=0)) / 2
-  size = jnp.sqrt(jnp.prod(jnp.ptp(seen[:, :2], axis=0)))
+  view_points = points @ rotation.T
+  centre = (jnp.min(view_points, axis=0) + jnp.max(view_points, axis=0)) / 2
+  size = jnp.sqrt(jnp.prod(jnp.ptp(view_points[:, :2], axis=0)))
   share = config.ingredients.perspective if config.renderer == 'full' else 0.0
   # Uniform in the nearness: selfies are common, telephoto is weak perspective.
   nearness = jnp.where(draws.chance(share), draws.uniform(0.1, 1.0), 0.0) / (

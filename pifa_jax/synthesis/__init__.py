@@ -1,1 +1,1 @@
-"""What synthetic faces are made of: people, skin, hair, light, things, photos."""
+"""Synthetic faces: shape and pose, skin, hair, things, light, background, camera."""

@@ -23,8 +23,8 @@ class Lenses:
   Attributes:
     vertices: (E, 3) model frame; NaN = there are none.
     triangles: (T, 3) int32 NumPy.
-    through: (3,) share of the light that comes through.
-    mirror: (3,) radiance that they mirror.
+    through: (3,) share of the light that comes through, RGB.
+    mirror: (3,) linear radiance that they reflect, RGB.
   """
 
   vertices: Array
@@ -34,7 +34,7 @@ class Lenses:
 
 
 def teeth(key: Array, anatomy: Anatomy, vertices: Array) -> meshes.Mesh:
-  """Two arches of teeth behind the lips.
+  """Makes two arches of teeth behind the lips.
 
   The upper one moves with the base of the nose, the lower one with the chin.
 
@@ -42,6 +42,9 @@ def teeth(key: Array, anatomy: Anatomy, vertices: Array) -> meshes.Mesh:
     key: a key.
     anatomy: of the model.
     vertices: (Q, 3) the face, model frame.
+
+  Returns:
+    The mesh of both arches, model frame.
   """
   draws = Draws(key, 16)
   ids = jnp.asarray(anatomy.landmarks)
@@ -80,16 +83,18 @@ def teeth(key: Array, anatomy: Anatomy, vertices: Array) -> meshes.Mesh:
 def glasses(
   key: Array, anatomy: Anatomy, vertices: Array, config: Ingredients
 ) -> tuple[meshes.Mesh, Lenses]:
-  """Frames, and the lenses apart since one looks through them.
+  """Makes a pair of glasses: the frame, and the lenses as a part of their own.
+
+  Lenses are blended with what is behind them, so they are not in the frame's mesh.
 
   Args:
     key: a key.
     anatomy: of the model.
     vertices: (Q, 3) the face, model frame.
-    config: probabilities.
+    config: probabilities of `glasses` and `dark_glasses`.
 
   Returns:
-    The frame and the lenses.
+    The frame and the lenses, model frame; all vertices are NaN if none are worn.
   """
   draws = Draws(key, 48)
   worn = draws.chance(config.glasses)
@@ -165,15 +170,15 @@ def glasses(
     ]
   )
   # Frames of some glasses are invisible; dark lenses then still show.
-  lens, triangles = [], []
+  points, triangles = [], []
   for k, line in enumerate(lines):
-    lens += [jnp.mean(line[:-1], axis=0)[None], line]
+    points += [jnp.mean(line[:-1], axis=0)[None], line]
     first = k * (1 + _RIM)
     fan = np.array(
       [(first, first + 1 + i, first + 2 + i) for i in range(_RIM - 1)], np.int32
     )
     triangles += [fan, fan[:, ::-1]]
-  lens = jnp.where(worn, jnp.concatenate(lens) * anatomy.unit, jnp.nan)
+  lens = jnp.where(worn, jnp.concatenate(points) * anatomy.unit, jnp.nan)
   through = jnp.where(
     dark,
     draws.uniform(0.02, 0.2) * jnp.exp(draws.normal(0, 0.3, (3,))),
@@ -200,18 +205,18 @@ def clothes(
   body_rotation: Array,
   config: Ingredients,
 ) -> meshes.Mesh:
-  """Shoulders and a collar.
+  """Makes shoulders and a collar.
 
   Args:
     key: a key.
     anatomy: of the model.
-    skin: (3,) linear RGB, seen in an open collar.
+    skin: (3,) linear RGB, shown in an open collar.
     rotation: (3, 3) of the head, model to camera frame.
     body_rotation: (3, 3) of the shoulders.
-    config: probability.
+    config: probability of `clothes`.
 
   Returns:
-    The mesh, in the head's model frame.
+    The mesh, in the head's model frame; all vertices are NaN if there are none.
   """
   draws = Draws(key, 64)
   pivot = jnp.array([0.0, -95.0, -52.0])  # where the neck turns

@@ -1,6 +1,6 @@
-"""Where things are on a face model: fields over its vertices, made once.
+"""The anatomy of a face model: where its parts are, as fields over its vertices.
 
-Everything is measured on the mean shape; since vertices keep their meaning, a field
+Everything is measured once, on the mean shape. A vertex keeps its meaning, so a field
 fits every identity and expression.
 """
 
@@ -21,7 +21,7 @@ _COLUMNS, _LEVELS = 72, 56  # of the envelope of the head: angles and heights
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Anatomy:
-  """What is known about the vertices of a model; arrays for Q vertices.
+  """Measurements of a face model with Q vertices.
 
   Attributes:
     canonical: (Q, 3) the mean shape in units of the built-in face's millimetres:
@@ -63,14 +63,14 @@ class Anatomy:
 
 
 def build_anatomy(model: MorphableModel) -> Anatomy:
-  """Measures a face model.
+  """Measures a face model: takes a second or two.
 
   Args:
-    model: the 3DMM, with 'ibug68' and triangles; regions that it lacks are
-      painted as skin.
+    model: the 3DMM, with 'ibug68' and triangles; parts without a region get the colour
+      of skin.
 
   Returns:
-    Its anatomy, NumPy arrays.
+    Its anatomy, as NumPy arrays.
   """
   ids = np.asarray(model.landmark_schemes['ibug68'])
   shape = np.asarray(model.mean_shape, np.float32)
@@ -88,7 +88,7 @@ def build_anatomy(model: MorphableModel) -> Anatomy:
     landmarks=ids.astype(np.int32),
     eyes=_eye_centres(model, canonical, ids),
     brow=brow,
-    brow_curve=np.polyfit(*brow.T, 2).astype(np.float32),
+    brow_curve=np.polyfit(brow[:, 0], brow[:, 1], 2).astype(np.float32),
     ear_roots=_ear_roots(canonical, ids),
     **_envelope(model, canonical),
   )

@@ -1,4 +1,4 @@
-"""What is behind a head."""
+"""Backgrounds: patterns, smooth noise and parts of photos."""
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,14 @@ def background(
   photos: Array | None = None,
   share: float = 0.0,
 ) -> jax.Array:
-  """Draws a background.
+  """Makes a random background.
 
   Args:
     key: a key.
-    size: side, pixels.
-    strength: 1 = all kinds; smaller = nearer to plain grey.
-    photos: (N, P, P, 3) uint8; None = only drawn backgrounds.
-    share: probability of a part of one of them.
+    size: side of the image, pixels.
+    strength: 1 = all kinds; smaller = closer to plain grey.
+    photos: (N, P, P, 3) uint8; None = patterns alone.
+    share: probability that the background is a part of one of the photos.
 
   Returns:
     (size, size, 3) linear radiance.
@@ -89,7 +89,7 @@ def background(
   image = jax.lax.switch(kind, [plain, rough, stripes, blocks, blobs])
   image = brightness * jnp.maximum(image, 0.0)
   if photos is not None and share:
-    # Draws of its own: what is drawn stays the same with and without photos.
+    # Random numbers of its own: the patterns are the same with and without photos.
     more = Draws(jax.random.fold_in(key, 1), 8)
     image = jax.lax.cond(
       more.chance(share), lambda: photo_part(more, photos, size), lambda: image
@@ -98,10 +98,10 @@ def background(
 
 
 def photo_part(draws: Draws, photos: Array, size: int) -> jax.Array:
-  """A square part of one of several photos, mirrored or not, lighter or darker.
+  """Takes a random square part of a random photo, mirrored or not, at any brightness.
 
   Args:
-    draws: 6 numbers are taken.
+    draws: a stream, of which 6 numbers are used.
     photos: (N, P, P, 3) uint8.
     size: side, pixels.
 
@@ -122,20 +122,20 @@ def photo_part(draws: Draws, photos: Array, size: int) -> jax.Array:
 
 
 def octaves(key: Array, size: int, channels: int) -> jax.Array:
-  """Smooth noise of several scales, about standard normal.
+  """Makes smooth noise of several scales, about standard normal.
 
   Args:
     key: a key.
     size: side, pixels.
-    channels: how many planes.
+    channels: C, the number of planes.
 
   Returns:
-    (size, size, channels).
+    (size, size, C).
   """
-  out = 0.0
+  out: Array | float = 0.0
   keys = jax.random.split(key, 6)
   draws = jax.random.uniform(keys[5], (5,))
-  total = 0.0
+  total: Array | float = 0.0
   for i, cells in enumerate((3, 6, 12, 25, 50)):
     # Random slopes of the spectrum: clouds to carpets.
     weight = (0.25 + 0.7 * draws[0]) ** i
@@ -148,7 +148,15 @@ def octaves(key: Array, size: int, channels: int) -> jax.Array:
 
 
 def stretch(plane: Array, size: int) -> jax.Array:
-  """Enlarges (n, n, C) linearly to (size, size, C), corners to corners."""
+  """Enlarges a plane linearly; its corners stay in the corners.
+
+  Args:
+    plane: (n, n, C).
+    size: side of the result, pixels.
+
+  Returns:
+    (size, size, C).
+  """
   n = plane.shape[0]
   at = np.linspace(0, n - 1, size)
   weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(n))).astype(np.float32)

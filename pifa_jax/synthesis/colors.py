@@ -1,4 +1,4 @@
-"""Colours: Lab to linear RGB, tables of natural colours."""
+"""Random natural colours in linear RGB, and the conversion from CIE Lab."""
 
 import jax
 import jax.numpy as jnp
@@ -45,10 +45,10 @@ _IRIS_ODDS = (0.3, 0.25, 0.12, 0.08, 0.15, 0.1)
 
 
 def lab_to_linear(lab: Array) -> jax.Array:
-  """CIE Lab (D65) -> linear Rec. 709 RGB.
+  """Converts CIE Lab (D65) to linear Rec. 709 RGB (CIE 15:2004, IEC 61966-2-1).
 
   Args:
-    lab: (..., 3), L in [0, 100].
+    lab: (..., 3) L in [0, 100], a, b.
 
   Returns:
     (..., 3), clipped to [0, 1].
@@ -60,14 +60,17 @@ def lab_to_linear(lab: Array) -> jax.Array:
 
 
 def skin(draws: Draws, width: float) -> jax.Array:
-  """(3,) linear RGB of a skin tone.
+  """Draws a skin tone.
 
-  Sampled by its individual typology angle, ITA = atan((L - 50) / b), from deep
-  brown (-50 degrees) to very light (60 degrees).
+  It is chosen by its individual typology angle (Chardon et al. 1991),
+  ITA = atan((L - 50) / b), from deep brown (-50 degrees) to very light (60 degrees).
 
   Args:
     draws: a stream.
     width: 1 = the whole range, 0 = one tone.
+
+  Returns:
+    (3,) linear RGB.
   """
   ita = jnp.deg2rad(15 + width * draws.uniform(-62, 43))
   # Intermediate tones are the most yellow ones.
@@ -78,19 +81,40 @@ def skin(draws: Draws, width: float) -> jax.Array:
 
 
 def hair(draws: Draws) -> jax.Array:
-  """(3,) linear RGB of natural hair."""
+  """Draws the colour of natural hair.
+
+  Args:
+    draws: a stream.
+
+  Returns:
+    (3,) linear RGB.
+  """
   color = jnp.asarray(_HAIR)[draws.choice(_HAIR_ODDS)]
   return color * jnp.exp(draws.normal(0, 0.25) + draws.normal(0, 0.05, (3,)))
 
 
 def iris(draws: Draws) -> jax.Array:
-  """(3,) linear RGB of an iris."""
+  """Draws the colour of an iris.
+
+  Args:
+    draws: a stream.
+
+  Returns:
+    (3,) linear RGB.
+  """
   color = jnp.asarray(_IRIS)[draws.choice(_IRIS_ODDS)]
   return color * jnp.exp(draws.normal(0, 0.2) + draws.normal(0, 0.08, (3,)))
 
 
 def cloth(draws: Draws) -> jax.Array:
-  """(3,) linear RGB of clothes and things: often dark, white or dull."""
+  """Draws the colour of clothes or an object: often dark, white or dull.
+
+  Args:
+    draws: a stream.
+
+  Returns:
+    (3,) linear RGB.
+  """
   lightness = draws.uniform(3, 95)
   angle = draws.uniform(0, 2 * np.pi)
   # The cube makes dull colours frequent and strong ones rare.

@@ -1,4 +1,4 @@
-"""Random numbers of one sample, handed out in order from one key."""
+"""A stream of random numbers from one key."""
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,9 @@ from pifa_jax.types import Array
 class Draws:
   """A stream of random numbers.
 
-  One block of uniform numbers is drawn and cut up: dozens of separate draws would
-  cost more to compile than all the drawing does. The numbers depend on the key and
-  on the order of the calls alone.
+  One block of uniform numbers is drawn at once, and each call takes the next ones:
+  dozens of separate draws would take longer to compile than the whole renderer. The
+  numbers depend on the key and on the order of the calls alone.
   """
 
   def __init__(self, key: Array, count: int):
@@ -19,7 +19,7 @@ class Draws:
 
     Args:
       key: a key.
-      count: how many numbers there are.
+      count: the most numbers that will be taken.
     """
     # Behind a barrier, so that no loop over pixels computes them over and over.
     block = jax.random.uniform(key, (count,))
@@ -34,7 +34,8 @@ class Draws:
       count *= side
     if self._at + count > block.shape[0]:
       raise ValueError(
-        f'Draws: more than {block.shape[0]} numbers wanted; make the stream longer.'
+        f'Draws: the stream has {block.shape[0]} numbers, {self._at + count} are '
+        'wanted; make it with a larger count.'
       )
     part = block[self._at : self._at + count].reshape(shape)
     self._at += count
@@ -46,7 +47,19 @@ class Draws:
     high: Array | float = 1.0,
     shape: tuple[int, ...] = (),
   ) -> jax.Array:
-    """Uniform numbers in [low, high)."""
+    """Takes uniform numbers in [low, high).
+
+    Args:
+      low: bound, broadcast to the shape.
+      high: bound, likewise.
+      shape: of the result.
+
+    Returns:
+      Float32 of that shape, or of what the bounds broadcast it to.
+
+    Raises:
+      ValueError: if the stream has too few numbers left.
+    """
     return low + (high - low) * self._take(self._uniform, shape)
 
   def normal(
@@ -55,15 +68,47 @@ class Draws:
     stddev: Array | float = 1.0,
     shape: tuple[int, ...] = (),
   ) -> jax.Array:
-    """Normal numbers, cut at 4 deviations."""
+    """Takes normal numbers, cut at 4 standard deviations.
+
+    Args:
+      mean: broadcast to the shape.
+      stddev: standard deviation, likewise.
+      shape: of the result.
+
+    Returns:
+      Float32 of that shape, or of what the arguments broadcast it to.
+
+    Raises:
+      ValueError: if the stream has too few numbers left.
+    """
     return mean + stddev * self._take(self._normal, shape)
 
   def chance(self, probability: Array | float) -> jax.Array:
-    """() bool, True with this probability; never at 0, always at 1."""
+    """Is true with a probability: never at 0, always at 1.
+
+    Args:
+      probability: in [0, 1].
+
+    Returns:
+      () bool.
+
+    Raises:
+      ValueError: if the stream has no number left.
+    """
     return self._take(self._uniform, ()) < probability
 
   def choice(self, weights: tuple[float, ...]) -> jax.Array:
-    """() int32 index, with odds proportional to the weights."""
+    """Chooses one of several.
+
+    Args:
+      weights: the odds, in any unit.
+
+    Returns:
+      () int32 index.
+
+    Raises:
+      ValueError: if the stream has no number left.
+    """
     steps = jnp.cumsum(jnp.asarray(weights, jnp.float32))
     return jnp.searchsorted(
       steps / steps[-1], self._take(self._uniform, ()), side='right'

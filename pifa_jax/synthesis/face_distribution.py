@@ -1,4 +1,4 @@
-"""Who is drawn and how they hold their head: pose, identity, expression."""
+"""The random shape and pose of synthetic faces: identity, expression, head pose."""
 
 import dataclasses
 from typing import Mapping
@@ -80,13 +80,13 @@ _GROUPS = {
 
 
 def unit_groups(names: tuple[str, ...]) -> dict[str, np.ndarray]:
-  """(U,) weights of the actions that `expression` chooses on purpose.
+  """Finds the units of each action that has a probability of its own.
 
   Args:
-    names: of the expression units.
+    names: of the U expression units.
 
   Returns:
-    name of the action -> 1 for its units, 0 for the others.
+    Name of the action -> (U,) 1 for its units, 0 for the others.
   """
   return {
     group: np.array([name in members for name in names], np.float32)
@@ -95,11 +95,14 @@ def unit_groups(names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def pose(key: Array, config: FaceDistribution) -> jax.Array:
-  """(3,) yaw, pitch, roll in degrees.
+  """Draws a head pose.
 
   Args:
     key: a key.
     config: the distribution.
+
+  Returns:
+    (3,) yaw, pitch, roll in degrees.
   """
   draws = Draws(key, 3)
   return jnp.stack(
@@ -116,12 +119,15 @@ def pose(key: Array, config: FaceDistribution) -> jax.Array:
 
 
 def identity(key: Array, model: MorphableModel, config: FaceDistribution) -> jax.Array:
-  """(N_I,) identity coefficients: normal, cut.
+  """Draws identity coefficients: normal, cut at `identity_limit` deviations.
 
   Args:
     key: a key.
     model: the 3DMM.
     config: the distribution.
+
+  Returns:
+    (N_I,) coefficients.
   """
   limit = config.identity_limit
   return jnp.asarray(model.identity_stddev) * jnp.clip(
@@ -136,14 +142,20 @@ def expression(
   units: Array | None,
   groups: dict[str, np.ndarray],
 ) -> jax.Array:
-  """(N_E,) expression coefficients.
+  """Draws expression coefficients.
+
+  With `units` a few of them are active, and some actions (closed eyes, open mouth ...)
+  come with their own probabilities.
 
   Args:
     key: a key.
     model: the 3DMM.
     config: the distribution.
     units: (U, N_E) coefficients of single actions; None = normal coefficients.
-    groups: of `unit_groups`; empty = no action is chosen on purpose.
+    groups: of `unit_groups`; empty = no action has a probability of its own.
+
+  Returns:
+    (N_E,) coefficients.
   """
   key_normal, key = jax.random.split(key)
   draws = Draws(key, 32)

@@ -1,6 +1,16 @@
-"""Draws a head as a photo shows it: person, hair, things, light, camera."""
+"""The full renderer: a head as a photo shows it, with hair, things, light and camera.
+
+`render` goes from the face's vertices to pixels in steps, one function each: the
+colours of the head, the meshes around it, the samples that show them, the lenses of
+glasses, the background, an object before the face, and the camera.
+
+The optimization barriers keep XLA from computing small things again for every vertex
+or sample. They are also part of the result: without one, the compiler fuses other
+operations, which changes the rounding.
+"""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,21 +32,36 @@ from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import Array, MorphableModel
 
 _NOWHERE = -500.0  # mm: no place on the face
+# Each step has random numbers of its own: one ingredient does not change another.
+_KEYS = (
+  'person',
+  'skin',
+  'light',
+  'hair',
+  'teeth',
+  'glasses',
+  'clothes',
+  'ground',
+  'texture',
+  'occluder',
+  'photo',
+  'rest',
+)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class View:
-  """How points of the head's frame come into the image.
+  """The camera: how points of the model frame come into the image.
 
   Attributes:
     rotation: (3, 3) model to camera frame.
     scale: () pixels per model unit.
-    translation: (2,) where the model's origin would be without perspective, pixels.
+    translation: (2,) pixels; where weak perspective puts the model's origin.
     nearness: () 1 / distance of the camera, in 1 / model units; 0 = weak
       perspective.
-    centre: (3,) in the camera's frame, model units: the point that perspective
-      leaves where it is and as large as it is.
+    centre: (3,) camera frame, model units: the point whose place and size do not depend
+      on the perspective.
   """
 
   rotation: Array
@@ -46,7 +71,14 @@ class View:
   centre: Array
 
   def __call__(self, points: Array) -> tuple[jax.Array, jax.Array]:
-    """Projects (E, 3) model-frame points: (E, 2) pixels and (E,) depth, pixels."""
+    """Projects points.
+
+    Args:
+      points: (E, 3) model frame, model units.
+
+    Returns:
+      (E, 2) u, v in pixels and (E,) depth in pixels, smaller is nearer.
+    """
     view_points = points @ self.rotation.T
     offset = view_points - self.centre
     # Nearer than the centre is larger. Not nearer than a third of the distance:
@@ -57,6 +89,44 @@ class View:
       self.translation + self.scale * flat * jnp.array([1.0, -1.0]),
       -self.scale * view_points[:, 2],
     )
+
+
+class _Head(NamedTuple):
+  """The head's surface, for Q vertices.
+
+  Attributes:
+    attributes: (Q, 12), see `_attributes`.
+    diffuse: (Q, 3) irradiance.
+    view_normals: (Q, 3) unit, camera frame.
+    open_share: (Q,) in [0, 1], how much of the surroundings the vertex can see.
+    shells: the meshes of hair and headwear.
+  """
+
+  attributes: jax.Array
+  diffuse: jax.Array
+  view_normals: jax.Array
+  open_share: jax.Array
+  shells: meshes.Mesh
+
+
+class _Raster(NamedTuple):
+  """What the samples show; s S is `fine`, the samples along a side.
+
+  Attributes:
+    ids: (s S, s S) index of the triangle, head first, or -1.
+    weights: (s S, s S, 3) its barycentric coordinates.
+    z: (s S, s S) depth in samples, infinite where there is nothing.
+    triangles: (T, 3) of the head, then of the things.
+    head_keys: (s S * s S,) depth keys of the head alone.
+    head_depth: (s S, s S) depth of the head alone, samples.
+  """
+
+  ids: jax.Array
+  weights: jax.Array
+  z: jax.Array
+  triangles: jax.Array
+  head_keys: jax.Array
+  head_depth: jax.Array
 
 
 def render(
@@ -72,7 +142,7 @@ def render(
   blur_scale: float = 1.0,
   photos: Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Draws one face.
+  """Renders one face.
 
   Args:
     key: a key.
@@ -80,36 +150,18 @@ def render(
     anatomy: of the model.
     vertices: (Q, 3) the face, model frame.
     view: the camera.
-    pose: (3,) yaw, pitch, roll in radians; the shoulders follow it half.
+    pose: (3,) yaw, pitch, roll in radians; the shoulders follow about half of it.
     config: strengths and probabilities.
-    image_size: side of the image.
-    blur_scale: see `photo.photo`.
+    image_size: S, side of the image in pixels.
+    blur_scale: see `scale` of `imaging.photo`.
     photos: (N, P, P, 3) uint8 for the backgrounds, or None.
 
   Returns:
-    (S, S, 3) in [0, 1]; the (s S, s S) z-buffer of the head alone, in depth's
-    pixels, s samples a pixel's side; the (s S, s S) triangles of the head that it
-    shows, -1 where there is none.
+    (S, S, 3) image in [0, 1]; (s S, s S) z-buffer of the head alone, depth in pixels,
+    for s = `config.supersample` samples along a pixel's side; (s S, s S) index of the
+    head's triangle at each sample, -1 where there is none.
   """
-  keys = dict(
-    zip(
-      (
-        'person',
-        'skin',
-        'light',
-        'hair',
-        'teeth',
-        'glasses',
-        'clothes',
-        'ground',
-        'texture',
-        'occluder',
-        'photo',
-        'rest',
-      ),
-      jax.random.split(key, 12),
-    )
-  )
+  keys = dict(zip(_KEYS, jax.random.split(key, len(_KEYS))))
   draws = Draws(keys['rest'], 32)
   # Once, not in every loop over vertices or samples.
   person, light = jax.lax.optimization_barrier(
@@ -118,8 +170,39 @@ def render(
       lighting.random_light(keys['light'], config),
     )
   )
+  head = _light_head(keys, model, anatomy, vertices, view, person, light, config)
+  things, lenses = _make_things(
+    keys, draws, anatomy, vertices, view, pose, person, head.shells, config
+  )
+  extra = _light_things(things, light, view, config)
+  raster = _rasterize(vertices, model, things, view, image_size, config.supersample)
+  image, texture = _shade_samples(
+    keys['texture'],
+    raster,
+    jnp.concatenate([head.attributes, extra]),
+    person,
+    anatomy,
+    image_size,
+    config.supersample,
+  )
+  if lenses is not None:
+    image = _look_through(lenses, image, raster, view, config.supersample)
+  ground = backgrounds.background(
+    keys['ground'], image_size, config.background, photos, config.photos
+  )
+  image, covered = _put_before(ground, image, raster.ids, config.supersample)
+  face = _face_box(view(vertices[jnp.asarray(anatomy.landmarks)])[0])
+  subject = _inside_face(face, image_size) * covered
+  lit_skin = _lit_skin(person, head)
+  if config.occluder:
+    image = occluders.occlude(keys['occluder'], image, face, lit_skin, texture, config)
+  image = imaging.photo(keys['photo'], image, subject, config, scale=blur_scale)
+  head_ids = depth_keys.winning_index(raster.head_keys).reshape(raster.ids.shape)
+  return image, raster.head_depth / config.supersample, head_ids
 
-  # The head.
+
+def _light_head(keys, model, anatomy, vertices, view, person, light, config):
+  """Colours and lights the head's vertices: a `_Head`."""
   normals = morphable_model.vertex_normals(vertices, model.triangles)
   albedo, gloss = skin_lib.vertex_albedo(keys['skin'], person, anatomy, config)
   shells, hairline, opacity = hair_lib.hair_and_headwear(
@@ -149,15 +232,26 @@ def render(
   # The back of the head lies under the same x and y as the face.
   canonical = jnp.asarray(anatomy.canonical)
   place = jnp.where(canonical[:, 2:] > -20, canonical[:, :2], _NOWHERE)
-  head = _attributes(albedo, diffuse, shine, place, eyeball)
+  return _Head(
+    attributes=_attributes(albedo, diffuse, shine, place, eyeball),
+    diffuse=diffuse,
+    view_normals=view_normals,
+    open_share=open_share,
+    shells=shells,
+  )
 
-  # What goes with it.
+
+def _make_things(
+  keys, draws, anatomy, vertices, view, pose, person, shells, config
+) -> tuple[meshes.Mesh, accessories.Lenses | None]:
+  """One mesh of what goes with the head, and the lenses if there may be glasses."""
   turn = pose * draws.uniform(0.2, 0.7) + draws.normal(
     0, jnp.array([0.25, 0.05, 0.06]), (3,)
   )
   body_rotation = projection.rotation_from_euler(turn[0], 0.3 * turn[1], 0.5 * turn[2])
   # What has no probability is not even compiled.
   parts = [accessories.teeth(keys['teeth'], anatomy, vertices)]
+  lenses = None
   if config.hair or config.headwear:
     parts.append(shells)
   if config.clothes:
@@ -169,32 +263,49 @@ def render(
   if config.glasses:
     frames, lenses = accessories.glasses(keys['glasses'], anatomy, vertices, config)
     parts.append(frames)
-  things = meshes.join(parts)
-  thing_normals = (
+  return meshes.join(parts), lenses
+
+
+def _light_things(things, light, view, config):
+  """(E, 12) attributes of the things' vertices, see `_attributes`."""
+  normals = (
     morphable_model.vertex_normals(jnp.nan_to_num(things.vertices), things.triangles)
     @ view.rotation.T
   )
-  extra = _attributes(
+  return _attributes(
     things.albedo,
-    lighting.open_irradiance(light, thing_normals),
+    lighting.open_irradiance(light, normals),
     0.09
     * config.specular
     * things.gloss[:, None]
-    * lighting.highlight(light, thing_normals, sharp=False),
+    * lighting.highlight(light, normals, sharp=False),
     jnp.full_like(things.vertices[:, :2], _NOWHERE),
     jnp.zeros(things.gloss.shape),
   )
 
-  # Samples: head first, since landmarks are visible by the head alone.
-  fine = image_size * config.supersample
-  place = lambda points: _finer(*view(points), config.supersample)
-  positions, depth = place(vertices)
+
+def _attributes(albedo, diffuse, shine, place, eyeball):
+  """(Q, 12) albedo 3, irradiance 3, highlight 3, place 2, eyeball 1.
+
+  `place` is x and y on the mean face in canonical millimetres, `_NOWHERE` off the face.
+  """
+  return jnp.concatenate([albedo, diffuse, shine, place, eyeball[:, None]], axis=1)
+
+
+def _rasterize(vertices, model, things, view, image_size, factor):
+  """Finds what each sample shows: a `_Raster`.
+
+  The head comes first and has keys of its own, since landmarks are visible by the head
+  alone.
+  """
+  fine = image_size * factor
+  positions, depth = _to_samples(view, vertices, factor)
   empty = depth_keys.empty(fine * fine)
   head_keys = rendering.scatter_triangles(
     empty, positions, depth, model.triangles, image_size=fine
   )
   head_depth = depth_keys.nearest_depth(head_keys).reshape(fine, fine)
-  more_positions, more_depth = place(things.vertices)
+  more_positions, more_depth = _to_samples(view, things.vertices, factor)
   all_keys = rendering.scatter_triangles(
     head_keys,
     more_positions,
@@ -214,13 +325,29 @@ def render(
     triangles,
     image_size=fine,
   )
+  return _Raster(ids, weights, z, triangles, head_keys, head_depth)
+
+
+def _to_samples(view, points, factor):
+  """Projects points, in samples: an integer is a sample's centre, as for pixels."""
+  positions, depth = view(points)
+  return (positions + 0.5) * factor - 0.5, depth * factor
+
+
+def _shade_samples(key, raster, attributes, person, anatomy, image_size, factor):
+  """Interpolates the attributes and shades them.
+
+  Returns:
+    (s S, s S, 3) linear radiance, of no meaning where there is no triangle, and the
+    (S, S, 3) noise that brows and objects are roughened with.
+  """
   ids, weights, attributes, triangles, texture = jax.lax.optimization_barrier(
     (
-      ids,
-      weights,
-      jnp.concatenate([head, extra]),
-      triangles,
-      backgrounds.octaves(keys['texture'], image_size, 3),
+      raster.ids,
+      raster.weights,
+      attributes,
+      raster.triangles,
+      backgrounds.octaves(key, image_size, 3),
     )
   )
   corners = triangles[jnp.maximum(ids, 0)]
@@ -234,51 +361,12 @@ def render(
       for i, row in enumerate(rows)
     )
   )
-  image = _shade(
-    samples,
-    person,
-    anatomy,
-    jnp.repeat(
-      jnp.repeat(texture[..., 0], config.supersample, 0), config.supersample, 1
-    ),
-  )
-  if config.glasses:
-    glass = rendering.scatter_triangles(
-      empty, *place(lenses.vertices), lenses.triangles, image_size=fine, windows=(48,)
-    )
-    before = (depth_keys.nearest_depth(glass).reshape(fine, fine) < z) & (ids >= 0)
-    image = jnp.where(before[..., None], image * lenses.through + lenses.mirror, image)
-
-  ground = backgrounds.background(
-    keys['ground'], image_size, config.background, photos, config.photos
-  )
-  covered = _pool((ids >= 0).astype(jnp.float32)[..., None], config.supersample)
-  image = _pool(jnp.where((ids >= 0)[..., None], image, 0.0), config.supersample)
-  image = image + (1 - covered) * ground
-
-  points = view(vertices[jnp.asarray(anatomy.landmarks)])[0]
-  low, high = jnp.min(points, axis=0), jnp.max(points, axis=0)
-  face = jnp.concatenate([(low + high) / 2, (high - low) / 2])
-  grid = jnp.arange(image_size)
-  inside = lambda axis: jnp.abs(grid - face[axis]) < 0.7 * face[2 + axis]
-  subject = (inside(1)[:, None] & inside(0)[None, :]) * covered[..., 0]
-  # As bright as the skin that the image shows.
-  facing = jax.nn.relu(view_normals[:, 2:]) * open_share[:, None]
-  lit_skin = person.skin * jnp.sum(diffuse * facing, axis=0) / jnp.sum(facing)
-  if config.occluder:
-    image = occluders.occlude(keys['occluder'], image, face, lit_skin, texture, config)
-  image = imaging.photo(keys['photo'], image, subject, config, scale=blur_scale)
-  head_ids = depth_keys.winning_index(head_keys).reshape(fine, fine)
-  return image, head_depth / config.supersample, head_ids
-
-
-def _attributes(albedo, diffuse, shine, place, eyeball):
-  """(Q, 12) in the order that `_shade` takes apart."""
-  return jnp.concatenate([albedo, diffuse, shine, place, eyeball[:, None]], axis=1)
+  grain = jnp.repeat(jnp.repeat(texture[..., 0], factor, 0), factor, 1)
+  return _shade(samples, person, anatomy, grain), texture
 
 
 def _shade(samples, person, anatomy, grain):
-  """(H, W, 12) samples -> (H, W, 3) radiance."""
+  """(H, W, 12) attributes and (H, W) noise -> (H, W, 3) radiance."""
   albedo, diffuse, shine, place, eyeball = jnp.split(samples, (3, 6, 9, 11), axis=-1)
   albedo = skin_lib.paint_brows(albedo, place, person, anatomy, grain)
   albedo = jnp.where(
@@ -287,12 +375,59 @@ def _shade(samples, person, anatomy, grain):
   return albedo * diffuse + shine
 
 
-def _finer(positions, depth, factor):
-  """Pixels -> samples; an integer is the centre of a pixel, and of a sample."""
-  return (positions + 0.5) * factor - 0.5, depth * factor
+def _look_through(lenses, image, raster, view, factor):
+  """(s S, s S, 3): the samples with lenses before them."""
+  fine = image.shape[0]
+  glass = rendering.scatter_triangles(
+    depth_keys.empty(fine * fine),
+    *_to_samples(view, lenses.vertices, factor),
+    lenses.triangles,
+    image_size=fine,
+    windows=(48,),
+  )
+  before = (depth_keys.nearest_depth(glass).reshape(fine, fine) < raster.z) & (
+    raster.ids >= 0
+  )
+  return jnp.where(before[..., None], image * lenses.through + lenses.mirror, image)
+
+
+def _put_before(ground, image, ids, factor):
+  """Averages the samples of every pixel and fills the rest with the background.
+
+  Args:
+    ground: (S, S, 3) radiance.
+    image: (s S, s S, 3) radiance of the samples.
+    ids: (s S, s S), -1 where a sample shows the background.
+    factor: s.
+
+  Returns:
+    (S, S, 3) radiance and (S, S) the share of each pixel that is not background.
+  """
+  covered = _pool((ids >= 0).astype(jnp.float32)[..., None], factor)
+  image = _pool(jnp.where((ids >= 0)[..., None], image, 0.0), factor)
+  return image + (1 - covered) * ground, covered[..., 0]
 
 
 def _pool(image, factor):
-  """Averages the samples of every pixel."""
+  """(s S, s S, C) -> (S, S, C): the mean of every pixel's samples."""
   size = image.shape[0] // factor
   return image.reshape(size, factor, size, factor, -1).mean(axis=(1, 3))
+
+
+def _face_box(points):
+  """(4,) centre u, v and half width, half height of (68, 2) landmarks, pixels."""
+  low, high = jnp.min(points, axis=0), jnp.max(points, axis=0)
+  return jnp.concatenate([(low + high) / 2, (high - low) / 2])
+
+
+def _inside_face(face, image_size):
+  """(S, S) bool: the middle of the face, which the camera is exposed for."""
+  grid = jnp.arange(image_size)
+  inside = lambda axis: jnp.abs(grid - face[axis]) < 0.7 * face[2 + axis]
+  return inside(1)[:, None] & inside(0)[None, :]
+
+
+def _lit_skin(person, head):
+  """(3,) radiance of the skin that faces the camera: hands are as bright."""
+  facing = jax.nn.relu(head.view_normals[:, 2:]) * head.open_share[:, None]
+  return person.skin * jnp.sum(head.diffuse * facing, axis=0) / jnp.sum(facing)

@@ -1,4 +1,4 @@
-"""Hair, hats, hoods and scarves: shells that hang from the head's hull."""
+"""Hair, hats, hoods and scarves: meshes that hang from the head's hull."""
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +15,19 @@ _ROWS = 22
 def hair_and_headwear(
   key: Array, anatomy: Anatomy, vertices: Array, hair_color: Array, config: Ingredients
 ) -> tuple[meshes.Mesh, jax.Array, jax.Array]:
-  """Draws the hair and what is worn over it.
+  """Makes the hair and what is worn over it.
 
   Args:
     key: a key.
     anatomy: of the model.
     vertices: (Q, 3) the face, model frame.
     hair_color: (3,) linear RGB.
-    config: probabilities.
+    config: probabilities of `hair`, `long_hair` and `headwear`.
 
   Returns:
-    The shells; (columns,) height below which the head is bare, canonical, for
-    `scalp_cover`; () how opaque the hair on the scalp is.
+    One mesh, first hair, then headwear, NaN where there is none; (columns,) y below
+    which no hair grows, canonical millimetres, for `scalp_cover`; () opacity in [0, 1]
+    of the hair on the scalp.
   """
   keys = jax.random.split(key, 3)
   draws = Draws(keys[0], 128)
@@ -94,11 +95,14 @@ def hair_and_headwear(
 
 
 def scalp_cover(anatomy: Anatomy, hairline: Array) -> jax.Array:
-  """(Q,) how much hair grows at the vertices.
+  """Finds how densely hair covers the vertices.
 
   Args:
     anatomy: of the model.
-    hairline: (columns,) lower edge, canonical y.
+    hairline: (columns,) y of the lower edge, canonical millimetres.
+
+  Returns:
+    (Q,) in [0, 1].
   """
   x, y, z = jnp.moveaxis(jnp.asarray(anatomy.canonical), -1, 0)
   angle = jnp.arctan2(x, z - anatomy.envelope_axis)

@@ -1,4 +1,4 @@
-"""From light to a photo: exposure, optics, sensor, compression."""
+"""The camera: exposure, optics, sensor, tone curve, resampling and compression."""
 
 import jax
 import jax.numpy as jnp
@@ -45,15 +45,15 @@ def photo(
   *,
   scale: float = 1.0,
 ) -> jax.Array:
-  """Takes a photo.
+  """Turns radiance into an image as a camera takes it.
 
   Args:
     key: a key.
     radiance: (S, S, 3) linear.
     subject: (S, S) weight of the pixels that the exposure is made for.
-    config: the camera's faults.
-    scale: size of the face over its size in a cached crop, whose pixels `config` counts
-      blur in: small images are not only blur.
+    config: strengths of the camera's faults, `exposure` to `grey`.
+    scale: size of the face over its size in a cached crop. `config` gives blur in
+      pixels of that crop; in a smaller image it is smaller.
 
   Returns:
     (S, S, 3) in [0, 1], sRGB-like.
@@ -145,11 +145,11 @@ def _blur(draws, image, config, scale):
 
 
 def resample(image: Array, factor: Array) -> jax.Array:
-  """Makes a image smaller by averages and large again linearly.
+  """Shrinks an image by averaging and enlarges it again linearly.
 
   Args:
     image: (S, S, 3).
-    factor: () size in between over S, in (0, 1].
+    factor: () size in between, over S, in (0, 1].
 
   Returns:
     (S, S, 3).
@@ -169,14 +169,15 @@ def resample(image: Array, factor: Array) -> jax.Array:
 
 
 def jpeg(key: Array, image: Array, quality: Array) -> jax.Array:
-  """What JPEG leaves of a image: quantised 8 x 8 cosine transforms.
+  """Compresses and decompresses an image as JPEG does (ITU-T T.81).
 
-  Chroma is subsampled 2 x 2; the grid of blocks lies anywhere, since a crop is cut
-  out of a larger photo.
+  The 8 x 8 cosine transforms are quantised; chroma is subsampled 2 x 2 (4:2:0) and
+  repeated. The grid of blocks starts at a random place, since a crop is cut out of a
+  larger photo. The scaled tables are not rounded, as libjpeg's are.
 
   Args:
-    key: a key.
-    image: (S, S, 3) in [0, 1].
+    key: of the grid's place.
+    image: (S, S, 3) RGB in [0, 1].
     quality: () in [1, 100], libjpeg's scale.
 
   Returns:

@@ -65,6 +65,9 @@ class Ingredients:
     Args:
       ingredients: names of attributes. Each becomes 0; `supersample` becomes 1.
 
+    Returns:
+      The other ingredients unchanged.
+
     Raises:
       ValueError: if a name is not an attribute.
     """
@@ -72,7 +75,7 @@ class Ingredients:
     for name in ingredients:
       if name not in known:
         raise ValueError(
-          f'{name!r} is not an ingredient of a synthetic face; there are '
+          f'{name!r} is not an ingredient of a synthetic face; choose of '
           f'{", ".join(known)}.'
         )
     return dataclasses.replace(

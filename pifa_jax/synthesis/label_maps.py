@@ -1,4 +1,4 @@
-"""What every pixel of a drawn head shows: which part of it, and how far away."""
+"""Label maps of a rendered head: the part and the depth at every pixel."""
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +25,15 @@ PARTS = (
 
 
 def triangle_parts(model: MorphableModel) -> jax.Array:
-  """(T,) uint8 part of every triangle: 1 + its place in `PARTS`.
+  """Finds the part of every triangle.
 
   A triangle is of the part of most of its corners; what no region names is skin.
 
   Args:
     model: a 3DMM with regions; parts that it lacks are not in the map.
+
+  Returns:
+    (T,) uint8, 1 + the place in `PARTS`.
   """
   part = jnp.ones(model.num_vertices, jnp.uint8)
   for i, name in enumerate(PARTS):
@@ -43,13 +46,13 @@ def triangle_parts(model: MorphableModel) -> jax.Array:
 def label_maps(
   z_buffer: Array, triangle_ids: Array, parts: Array, image_size: int
 ) -> dict[str, jax.Array]:
-  """Depth and parts at the pixels: those of the nearest of a pixel's samples.
+  """Takes depth and part of the nearest of each pixel's samples.
 
   Args:
-    z_buffer: (s S, s S), infinite where there is nothing.
-    triangle_ids: (s S, s S), -1 where there is nothing.
+    z_buffer: (s S, s S) depth, smaller is nearer, infinite where there is nothing.
+    triangle_ids: (s S, s S) index of the triangle, -1 where there is nothing.
     parts: (T,) of `triangle_parts`.
-    image_size: S.
+    image_size: S, pixels.
 
   Returns:
     'depth' (S, S) float32 in the z-buffer's unit, infinite where there is no head;

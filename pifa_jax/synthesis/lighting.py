@@ -39,11 +39,14 @@ def _basis(d):
 
 
 def random_light(key: Array, config: Ingredients) -> Light:
-  """Draws the light of a image.
+  """Draws the light of one image.
 
   Args:
     key: a key.
     config: strengths of `environment` and `key_light`.
+
+  Returns:
+    The light; with both strengths 0 it is white, of radiance 1 from all sides.
   """
   draws = Draws(key, 64)
   env, lamp = config.environment, config.key_light
@@ -80,7 +83,7 @@ def random_light(key: Array, config: Ingredients) -> Light:
 def irradiance(
   light: Light, normals: Array, rotation: Array, directions: Array, visibility: Array
 ) -> jax.Array:
-  """Diffuse light at every vertex of the head, with its own shadow.
+  """Computes the diffuse light at every vertex of the head, with its own shadow.
 
   The surroundings and the lamps are sampled in the directions for which shadows
   are known: E = sum_k V_k max(0, n.d_k) L(d_k), scaled so that unit radiance all
@@ -91,15 +94,15 @@ def irradiance(
     normals: (Q, 3) unit, model frame.
     rotation: (3, 3) model to camera frame.
     directions: (K, 3) unit, model frame.
-    visibility: (Q, K).
+    visibility: (Q, K) share of the light from each direction that arrives.
 
   Returns:
-    (Q, 3).
+    (Q, 3) irradiance, RGB.
   """
-  seen = directions @ rotation.T
-  radiance = jnp.maximum(_basis(seen) @ light.harmonics, 0.05)
+  view_directions = directions @ rotation.T
+  radiance = jnp.maximum(_basis(view_directions) @ light.harmonics, 0.05)
   # A lobe's samples add up to the same light, wherever it points.
-  lobe = jnp.exp(light.width * (seen @ light.directions.T - 1))
+  lobe = jnp.exp(light.width * (view_directions @ light.directions.T - 1))
   lobe = lobe / jnp.sum(lobe, axis=0)
   count = directions.shape[0]
   radiance = radiance + 0.25 * count * lobe @ light.colors
@@ -108,14 +111,17 @@ def irradiance(
 
 
 def open_irradiance(light: Light, normals: Array) -> jax.Array:
-  """The same for things that cast no shadow on themselves.
+  """Computes the diffuse light of surfaces that cast no shadow on themselves.
+
+  The unit is that of `irradiance`. The harmonics are weakened as in Ramamoorthi and
+  Hanrahan, 2001.
 
   Args:
     light: of the image.
     normals: (..., 3) unit, camera frame.
 
   Returns:
-    (..., 3).
+    (..., 3) irradiance, RGB.
   """
   # Lambert's cosine weakens the first and second order to 2/3 and 1/4.
   order = np.array([1.0] + 3 * [2 / 3] + 5 * [0.25], np.float32)
@@ -125,15 +131,15 @@ def open_irradiance(light: Light, normals: Array) -> jax.Array:
 
 
 def highlight(light: Light, normals: Array, *, sharp: bool) -> jax.Array:
-  """Mirrored lamps on a glossy surface (Blinn-Phong).
+  """Computes the reflections of the lamps on a glossy surface (Blinn 1977).
 
   Args:
     light: of the image.
     normals: (..., 3) unit, camera frame.
-    sharp: as on an eye, or broad as on skin.
+    sharp: True = small as on an eye, False = broad as on skin.
 
   Returns:
-    (..., 3) for a gloss of one.
+    (..., 3) radiance for a gloss of 1, RGB.
   """
   half = light.directions + jnp.array([0.0, 0.0, 1.0])
   half = half / jnp.maximum(jnp.linalg.norm(half, axis=1, keepdims=True), 1e-3)

@@ -1,4 +1,4 @@
-"""Small meshes that are drawn with a head: grids, tubes, and putting them together."""
+"""Small meshes that are rendered with a head: grids, tubes, and joining them."""
 
 import dataclasses
 
@@ -12,13 +12,13 @@ from pifa_jax.types import Array
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-  """A thing in the image.
+  """A mesh of something beside the head.
 
   Attributes:
-    vertices: (E, 3) model units; NaN = this vertex is not drawn.
+    vertices: (E, 3) model units; NaN = its triangles are left out.
     albedo: (E, 3) linear RGB.
-    gloss: (E,).
-    triangles: (T, 3) int32 NumPy, counter-clockwise seen from outside.
+    gloss: (E,) strength of the highlight; that of skin is below 1.
+    triangles: (T, 3) int32 NumPy, counter-clockwise from outside.
   """
 
   vertices: Array
@@ -30,18 +30,18 @@ class Mesh:
 def grid_triangles(
   columns: int, rows: int, *, closed: bool = False, two_sided: bool = False
 ) -> np.ndarray:
-  """Triangles of a grid of vertices, column after column.
+  """Makes the triangles of a grid of vertices, column after column.
 
   Outward means: to the right of a walk along the columns, looking down the rows.
 
   Args:
-    columns: how many.
-    rows: vertices a column.
+    columns: how many columns.
+    rows: vertices in a column.
     closed: whether the last column is joined to the first.
-    two_sided: whether the back is drawn as well.
+    two_sided: whether the back is rendered as well.
 
   Returns:
-    (T, 3) int32.
+    (T, 3) int32 vertex ids.
   """
   found = []
   for i in range(columns if closed else columns - 1):
@@ -56,16 +56,15 @@ def grid_triangles(
 
 
 def tube(line: Array, radius: Array, across: Array) -> jax.Array:
-  """Vertices of a four-sided tube around a line.
+  """Makes the vertices of a four-sided tube around a line.
 
   Args:
-    line: (n, 3) points.
-    radius: () half of its width.
+    line: (n, 3) points, any unit.
+    radius: () half of its width, the same unit.
     across: (3,) unit, a direction that is nowhere along the line.
 
   Returns:
-    (n * 4, 3) vertices for `grid_triangles(n, 4)` closed the other way; see
-    `tube_triangles`.
+    (n * 4, 3) vertices, four around each point; `tube_triangles(n)` are the triangles.
   """
   along = jnp.roll(line, -1, axis=0) - jnp.roll(line, 1, axis=0)
   along = along.at[0].set(line[1] - line[0]).at[-1].set(line[-1] - line[-2])
@@ -78,7 +77,14 @@ def tube(line: Array, radius: Array, across: Array) -> jax.Array:
 
 
 def tube_triangles(points: int) -> np.ndarray:
-  """(T, 3) triangles of `tube` with so many points, drawn on both sides."""
+  """Makes the triangles of a `tube`, for both of its sides.
+
+  Args:
+    points: n, the points of the line.
+
+  Returns:
+    (T, 3) int32 vertex ids.
+  """
   found = []
   for i in range(points - 1):
     for k in range(4):
@@ -89,7 +95,14 @@ def tube_triangles(points: int) -> np.ndarray:
 
 
 def join(meshes: list[Mesh]) -> Mesh:
-  """Puts meshes into one."""
+  """Joins meshes into one.
+
+  Args:
+    meshes: at least one.
+
+  Returns:
+    The mesh with all vertices and triangles, in the order given.
+  """
   first, triangles = 0, []
   for mesh in meshes:
     triangles.append(mesh.triangles + first)
@@ -103,5 +116,13 @@ def join(meshes: list[Mesh]) -> Mesh:
 
 
 def shown(mesh: Mesh, visible: Array) -> Mesh:
-  """The mesh, or nothing of it: () bool."""
+  """Shows a mesh or leaves it out.
+
+  Args:
+    mesh: any.
+    visible: () bool.
+
+  Returns:
+    The mesh; all vertices are NaN if it is not visible.
+  """
   return dataclasses.replace(mesh, vertices=jnp.where(visible, mesh.vertices, jnp.nan))

@@ -1,4 +1,4 @@
-"""Things before the face: hands, microphones, telephones, anything."""
+"""Objects before the face: hands, microphones, telephones, cloth."""
 
 import jax
 import jax.numpy as jnp
@@ -18,20 +18,20 @@ def occlude(
   texture: Array,
   config: Ingredients,
 ) -> jax.Array:
-  """Puts an object in front of a image, if chance wants one.
+  """Puts a random object in front of the face, with the probability `occluder`.
 
-  Landmarks behind it stay visible ones: they are hidden by no part of the head.
+  It does not change the labels: landmarks are hidden by the head alone.
 
   Args:
     key: a key.
-    image: (S, S, 3) linear.
+    image: (S, S, 3) linear radiance.
     face: (4,) centre u, v and half width, half height of the face, pixels.
     skin: (3,) radiance of lit skin, for hands.
     texture: (S, S, 3) noise, about standard normal.
-    config: probability.
+    config: probability of `occluder`.
 
   Returns:
-    (S, S, 3).
+    (S, S, 3) linear radiance.
   """
   size = image.shape[0]
   draws = Draws(key, 128)

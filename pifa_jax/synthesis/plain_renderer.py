@@ -1,7 +1,6 @@
 """The plain renderer: flat colours, one light, simple grounds; quick to learn from.
 
-What the demonstration trains on. `portrait` draws the faces that are to be like
-photos.
+The demonstration trains on it. `full_renderer` makes faces that look like photos.
 """
 
 import jax
@@ -42,20 +41,21 @@ def render(
   *,
   image_size: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Draws one face.
+  """Renders one face.
 
   Args:
-    key_look, key_ground, key_photo: keys of the head, what is behind it, and the
-      camera.
-    model: the 3DMM; regions colour what they name.
+    key_face: key of the head and its light.
+    key_ground: key of the background.
+    key_photo: key of the camera.
+    model: the 3DMM; its regions get their own colours.
     positions: (Q, 2) pixels.
-    depth: (Q,) smaller is nearer.
+    depth: (Q,) pixels, smaller is nearer.
     normals: (Q, 3) unit, camera frame.
-    image_size: side of the image.
+    image_size: S, side of the image in pixels.
 
   Returns:
-    (S, S, 3) in [0, 1], the (S, S) z-buffer, and the (S, S) triangles that it shows,
-    -1 where there is none.
+    (S, S, 3) image in [0, 1]; (S, S) z-buffer, depth in pixels, infinite where there is
+    no head; (S, S) index of the triangle at each pixel, -1 where there is none.
   """
   ids, weights, z_buffer = rendering.rasterize(
     positions, depth, model.triangles, image_size=image_size

@@ -1,7 +1,7 @@
 """The colours of a head: skin and its detail, lips, make-up, beard, brows, eyes.
 
-What is smooth is computed at the vertices; what has sharp edges (brows, irises) at
-the samples, from their place on the mean face.
+Smooth colours are computed at the vertices. Those with sharp edges (brows, irises) are
+computed at the samples, from their place on the mean face.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from pifa_jax.types import Array
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Complexion:
-  """The look of one person.
+  """The colours and small features of one person.
 
   Attributes:
     skin: (3,) linear RGB, as all colours here.
@@ -53,11 +53,14 @@ _EYEBALL_RADIUS = 12.5  # mm
 
 
 def random_complexion(key: Array, config: Ingredients) -> Complexion:
-  """Draws the look of a person.
+  """Draws the colours and small features of a person.
 
   Args:
     key: a key.
-    config: strengths of skin tone and gaze.
+    config: strengths of `skin_tone` and `gaze`.
+
+  Returns:
+    The complexion.
   """
   draws = Draws(key, 64)
   skin = colors.skin(draws, config.skin_tone)
@@ -106,13 +109,13 @@ def random_complexion(key: Array, config: Ingredients) -> Complexion:
 def vertex_albedo(
   key: Array, person: Complexion, anatomy: Anatomy, config: Ingredients
 ) -> tuple[jax.Array, jax.Array]:
-  """Colours and gloss of the vertices.
+  """Computes the colours and the gloss of the vertices.
 
   Args:
     key: a key.
-    person: the look.
+    person: the complexion.
     anatomy: of the model.
-    config: strengths of detail, make-up and beard.
+    config: strengths of `skin_detail`, `make_up` and `beard`.
 
   Returns:
     (Q, 3) linear RGB and (Q,) gloss in [0, 1].
@@ -217,18 +220,18 @@ def vertex_albedo(
 def paint_brows(
   color: Array, place: Array, person: Complexion, anatomy: Anatomy, grain: Array
 ) -> jax.Array:
-  """Draws the brows onto samples of the face.
+  """Paints the brows onto samples of the face.
 
   Args:
     color: (..., 3) albedo.
     place: (..., 2) x, y on the mean face, canonical millimetres; far away for
       what is not the face.
-    person: the look.
+    person: the complexion.
     anatomy: of the model.
     grain: (...) noise of hairs, about standard normal.
 
   Returns:
-    (..., 3) albedo.
+    (..., 3) albedo, linear RGB.
   """
   x, y = jnp.abs(place[..., 0]), place[..., 1]
   thickness, lift, arch, reach = person.brow_shape
@@ -255,15 +258,15 @@ def paint_brows(
 
 
 def eyeball_color(place: Array, person: Complexion, anatomy: Anatomy) -> jax.Array:
-  """Sclera, iris and pupil.
+  """Computes the colour of samples of the eyeballs: sclera, iris and pupil.
 
   Args:
     place: (..., 2) x, y on the mean face's eyeballs, canonical millimetres.
-    person: the look, with its gaze.
+    person: the complexion, with its gaze.
     anatomy: of the model.
 
   Returns:
-    (..., 3) albedo.
+    (..., 3) albedo, linear RGB.
   """
   right = place[..., 0] > 0
   centre = jnp.where(right[..., None], anatomy.eyes[1, :2], anatomy.eyes[0, :2])

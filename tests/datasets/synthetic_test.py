@@ -1,6 +1,6 @@
-"""Built-in faces: determinism, exact labels, visibility by pose."""
+"""Synthetic faces: determinism, exact labels, visibility by pose."""
 
-import unittest
+from unittest import mock
 
 from absl.testing import absltest
 import jax
@@ -10,11 +10,11 @@ from pifa_jax.datasets import synthetic
 from pifa_jax.face_models import load_face_model
 from pifa_jax.geometry import morphable_model, projection
 from pifa_jax.synthesis import label_maps
-from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import unflatten_params
-from tests import thorough
+from tests.synthesis import faces
 
 _CONFIG = synthetic.plain_config(image_size=64)
+_COUNT = 24  # one number of faces a call, as each is compiled anew
 
 
 class GenerateTest(absltest.TestCase):
@@ -24,35 +24,36 @@ class GenerateTest(absltest.TestCase):
     cls.model = load_face_model('builtin')
     draw = synthetic.make_generator(cls.model, _CONFIG, 5)
     cls.draw = staticmethod(draw)
-    cls.faces = jax.device_get(draw(np.arange(24)))
+    cls.faces = jax.device_get(draw(np.arange(_COUNT)))
 
   def test_a_sample_is_a_function_of_seed_and_index(self):
-    again = jax.device_get(self.draw(np.arange(24)[::-1]))
+    again = jax.device_get(self.draw(np.arange(_COUNT)[::-1]))
     for name, value in self.faces.items():
       np.testing.assert_array_equal(again[name][::-1], value)
     other = jax.device_get(
-      synthetic.make_generator(self.model, _CONFIG, 6)(np.arange(24))
+      synthetic.make_generator(self.model, _CONFIG, 6)(np.arange(_COUNT))
     )
     self.assertGreater(np.abs(other['yaw'] - self.faces['yaw']).max(), 1)
 
   def test_many_are_drawn_in_order(self):
-    said = []
-    found = synthetic.generate(
-      self.model, _CONFIG, seed=5, start=3, count=150, progress=said.append
-    )
-    self.assertEqual(said, ['  150 of 150'])
-    first = jax.device_get(self.draw(np.arange(3, 3 + 64)))
-    last = jax.device_get(self.draw(np.arange(3 + 128, 3 + 192)))
+    told = []
+    with mock.patch.object(synthetic, '_CHUNK', _COUNT):
+      found = synthetic.generate(
+        self.model, _CONFIG, seed=5, start=3, count=54, progress=told.append
+      )
+    self.assertEqual(told, ['  54 of 54'])
     for name, value in found.items():
-      self.assertLen(value, 150)
-      np.testing.assert_array_equal(value[:64], first[name], err_msg=name)
-      np.testing.assert_array_equal(value[128:], last[name][:22], err_msg=name)
+      self.assertLen(value, 54)
+      np.testing.assert_array_equal(value[: _COUNT - 3], self.faces[name][3:], name)
+    last = jax.device_get(self.draw(np.arange(3 + 48, 3 + 72)))
+    for name, value in found.items():
+      np.testing.assert_array_equal(value[48:], last[name][:6], name)
 
   def test_single_actions_of_another_model_are_refused(self):
     with self.assertRaisesRegex(ValueError, r'\(7,\).*the face model 29'):
       synthetic.make_generator(self.model, _CONFIG, 5, {'jawOpen': np.zeros(7)})
 
-  def test_photographs_that_are_no_squares_are_refused(self):
+  def test_photos_that_are_no_squares_are_refused(self):
     for wrong in (
       np.zeros((2, 8, 9, 3), np.uint8),
       np.zeros((2, 8, 8, 3)),
@@ -63,7 +64,9 @@ class GenerateTest(absltest.TestCase):
 
   def test_side_by_side_as_one_after_the_other(self):
     draw = synthetic.make_generator(self.model, _CONFIG, 5, faces_at_once=3)
-    for name, value in jax.device_get(draw(np.arange(6))).items():
+    with faces.one_window():
+      found = jax.device_get(draw(np.arange(6)))
+    for name, value in found.items():
       wanted = self.faces[name][:6]
       if name == 'images':  # a grey level is rounded here and there
         self.assertLess(np.abs(value.astype(int) - wanted).mean(), 0.02)
@@ -73,17 +76,15 @@ class GenerateTest(absltest.TestCase):
         np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-2, err_msg=name)
 
   def test_labels_are_the_projection_of_p(self):
-    for i in range(24):
-      face = unflatten_params(self.faces['params'][i], self.model.num_identity)
-      np.testing.assert_allclose(
-        projection.landmarks(self.model, face, 'ibug68'),
-        self.faces['landmarks'][i],
-        atol=5e-3,
-      )
-      pose = projection.pose_from_camera(face.camera)
-      np.testing.assert_allclose(
-        np.rad2deg(pose['yaw']), self.faces['yaw'][i], atol=0.05
-      )
+    truth = unflatten_params(self.faces['params'], self.model.num_identity)
+    project = jax.jit(
+      jax.vmap(lambda face: projection.landmarks(self.model, face, 'ibug68'))
+    )
+    np.testing.assert_allclose(project(truth), self.faces['landmarks'], atol=5e-3)
+    yaw = jax.vmap(lambda camera: projection.pose_from_camera(camera)['yaw'])
+    np.testing.assert_allclose(
+      np.rad2deg(yaw(truth.camera)), self.faces['yaw'], atol=0.05
+    )
 
   def test_the_box_is_that_of_the_landmarks(self):
     points = self.faces['landmarks']
@@ -100,7 +101,8 @@ class GenerateTest(absltest.TestCase):
     draw = synthetic.make_generator(
       self.model, _CONFIG, 5, labels=('ibug34', 'aflw34', 'depth', 'regions')
     )
-    found = jax.device_get(draw(np.arange(24)))
+    with faces.one_window():
+      found = jax.device_get(draw(np.arange(_COUNT)))
     for name, value in self.faces.items():  # the same faces as without them
       np.testing.assert_array_equal(found[name], value, err_msg=name)
     # Points that two schemes share are the same ones.
@@ -170,62 +172,8 @@ class GenerateTest(absltest.TestCase):
     self.assertGreater(np.abs(images[0] - images[1]).mean(), 10)
 
 
-@unittest.skipUnless(thorough.THOROUGH, 'half a minute to compile')
-class FullLookTest(absltest.TestCase):
-  """The labels, with true perspective; without what only costs compile time."""
-
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    cls.model = load_face_model('builtin')
-    config = synthetic.SyntheticConfig(
-      image_size=48,
-      ingredients=Ingredients(
-        supersample=1,
-        hair=0,
-        headwear=0,
-        glasses=0,
-        clothes=0,
-        occluder=0,
-        resample=0,
-        jpeg=0,
-        perspective=0.6,
-      ),
-    )
-    cls.faces = jax.device_get(
-      synthetic.make_generator(cls.model, config, 5)(np.arange(16))
-    )
-
-  def test_landmarks_leave_p_by_perspective_alone(self):
-    apart = []
-    for params, found in zip(self.faces['params'], self.faces['landmarks']):
-      face = unflatten_params(params, self.model.num_identity)
-      points = projection.landmarks(self.model, face, 'ibug68')
-      apart.append(np.abs(np.asarray(points) - found).max() / (48 / 1.4))
-    apart = np.sort(apart)
-    # Some faces are weak perspective, others are clearly not, none is absurd.
-    self.assertLess(apart[1], 1e-3)
-    self.assertGreater(apart[-1], 0.02)
-    self.assertLess(apart[-1], 0.35)
-
-  def test_the_box_is_that_of_the_landmarks(self):
-    points = self.faces['landmarks']
-    low, high = points.min(axis=1), points.max(axis=1)
-    np.testing.assert_allclose(
-      np.sqrt(np.prod(high - low, axis=1)), 48 / 1.4, rtol=1e-3
-    )
-    np.testing.assert_allclose((low + high) / 2, 23.5, atol=1e-2)
-
-  def test_images_differ_and_profiles_hide_more(self):
-    images = self.faces['images'].astype(float)
-    self.assertGreater(images.std(axis=(1, 2, 3)).min(), 2)
-    self.assertGreater(np.abs(images[0] - images[1]).mean(), 10)
-    hidden, yaw = (~self.faces['visible']).sum(axis=1), np.abs(self.faces['yaw'])
-    self.assertGreater(hidden[yaw > 65].mean(), hidden[yaw < 35].mean() + 8)
-
-
 class ConfigTest(absltest.TestCase):
-  def test_an_unknown_look_is_refused(self):
+  def test_an_unknown_renderer_is_refused(self):
     with self.assertRaisesRegex(ValueError, "renderer='nice'.*full, plain"):
       synthetic.SyntheticConfig(renderer='nice')
 

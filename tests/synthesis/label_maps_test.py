@@ -3,6 +3,7 @@
 import collections
 
 from absl.testing import absltest
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,7 +14,7 @@ from pifa_jax.synthesis import label_maps
 class LabelMapsTest(absltest.TestCase):
   def test_every_triangle_by_its_corners(self):
     model = load_face_model('builtin')
-    found = np.asarray(label_maps.triangle_parts(model))
+    found = np.asarray(jax.jit(label_maps.triangle_parts)(model))
     name_of = np.full(model.num_vertices, 'skin', object)
     for name in label_maps.PARTS:
       name_of[np.asarray(model.regions[name])] = name
