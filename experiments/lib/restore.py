@@ -36,6 +36,8 @@ class CheckpointSettings:
 
 def define_flags() -> None:
   """Defines --checkpoint and --weights, for programs that use trained weights."""
+  if 'checkpoint' in flags.FLAGS:
+    return  # by another program that was imported into the same process
   derived_flags.define(CheckpointSettings)
 
 

@@ -33,6 +33,9 @@ PRECISIONS = ('float32', 'bfloat16')
 class NetworkConfig:
   """The shape of the network. The defaults are the paper's (Sec. 4, Table 1).
 
+  Architectures a, b and c of Fig. 6 and Table 6 are its `inputs`, the blocks and layers
+  of Table 8 its `channels` and `convs_per_block`.
+
   A field that is made by `setting` carries its own help; the others are:
 
   Attributes:

@@ -195,7 +195,7 @@ def place_hidden(batch: Batch, landmark_model: MorphableModel) -> Batch:
 
 
 def summed_errors(predicted: Array, batch: Batch) -> jax.Array:
-  """Sum of the NMEs of a batch after every block, P^0 first.
+  """Sum of the NMEs of a batch after every block, P^0 first (Table 3).
 
   Args:
     predicted: (1 + N_v, B, N, 2) of `block_landmarks`, crop pixels.

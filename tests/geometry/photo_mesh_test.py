@@ -17,7 +17,7 @@ def _posed(yaw):
     projection.camera_from_pose(rotation, 0.5, np.array([60.0, 70.0]))
   )
   facing = projection.frontability(camera, _MODEL.mean_normals) > 0
-  return formats.image_vertices(camera, _MODEL.mean_shape), np.asarray(facing)
+  return projection.image_vertices(camera, _MODEL.mean_shape), np.asarray(facing)
 
 
 def _volume(vertices, triangles):

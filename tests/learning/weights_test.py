@@ -162,11 +162,12 @@ class BuiltinTest(absltest.TestCase):
   def test_align_drawn_faces(self):
     weights_path = pathlib.Path(weights.__file__).parent / 'assets/builtin_weights.npz'
     self.assertLess(weights_path.stat().st_size, 40e6)
-    # The README's lines, with faces of the plain renderer, which they were not trained on.
-    readme = (program_runs.ROOT / 'README.md').read_text()
+    # The lines of docs/data.md, with faces of the plain renderer, which the weights were
+    # not trained on.
+    page = (program_runs.ROOT / 'docs/data.md').read_text()
     code = next(
       block
-      for block in re.findall(r'```python\n(.*?)\n```', readme, re.DOTALL)
+      for block in re.findall(r'```python\n(.*?)\n```', page, re.DOTALL)
       if 'load_weights' in block
     )
     drawn = synthetic.generate(
@@ -177,12 +178,8 @@ class BuiltinTest(absltest.TestCase):
       count=8,
     )
     box = drawn['boxes'][0]
-    names = {
-      'pifa_jax': pifa_jax,
-      'photo': drawn['images'][0],
-      **dict(zip(('x', 'y', 'width', 'height'), box)),
-    }
-    exec(compile(code, 'README.md', 'exec'), names)  # pylint: disable=exec-used
+    names = {'pifa_jax': pifa_jax, 'photo': drawn['images'][0], 'boxes': [box]}
+    exec(compile(code, 'docs/data.md', 'exec'), names)  # pylint: disable=exec-used
     found = [names['faces']] + [
       names['aligner'].align(names['weights'].variables, image, [box], passes=2)
       for image in drawn['images'][1:]
@@ -192,7 +189,7 @@ class BuiltinTest(absltest.TestCase):
       for faces, points, seen in zip(found, drawn['landmarks'], drawn['visible'])
     ]
     self.assertEqual(
-      face_model_hash(names['model']),
+      face_model_hash(load_face_model(names['weights'].card['config']['face_model'])),
       names['weights'].card['config']['face_model_hash'],
     )
     # Percent of the box; the mean face in it is off by 25.

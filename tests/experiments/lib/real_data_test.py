@@ -30,12 +30,14 @@ class RealDataTestCase(absltest.TestCase):
     self.said.clear()
     with self.flags(**values):
       if split == 'train':
-        return data_loading.open_training(self.said.append)
+        return data_loading.open_training(data_loading.from_flags(), self.said.append)
       model = face_models.load_face_model('builtin')
       model, scheme = data_loading.scheme_of(
-        model, flags.FLAGS, split, self.said.append
+        model, data_loading.from_flags(), split, self.said.append
       )
-      return data_loading.open_test(model, scheme, self.said.append, split=split)
+      return data_loading.open_test(
+        model, scheme, data_loading.from_flags(), self.said.append, split=split
+      )
 
   def flags(self, **values):
     defaults = {

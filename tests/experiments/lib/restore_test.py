@@ -4,7 +4,8 @@ import pathlib
 import tempfile
 import types
 
-from absl.testing import absltest
+from absl import flags
+from absl.testing import absltest, flagsaver
 import numpy as np
 
 from experiments.lib import cli, restore
@@ -23,8 +24,10 @@ class FaceModelTest(absltest.TestCase):
         face_model='builtin', face_model_hash=digest, landmark_scheme=scheme
       )
     )
-    f = types.SimpleNamespace(face_model=None, landmark_scheme=file)
-    return restore.face_model(run, f, print)
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(landmark_scheme=file):
+      return restore.face_model(run, flags.FLAGS, print)
 
   def test_schemes_of_the_model_and_of_the_package(self):
     # Of before the package had schemes: the model's own alone were in the hash.
