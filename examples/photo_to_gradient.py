@@ -7,7 +7,7 @@
 3. The layer renders P as the visualization V (Eqs. 8-10).
 4. The face is turned away by some degrees. Gradient descent through the layer turns it
    back until its V is that of the photo's face again: all that it sees is V.
-5. The picture shows the photo with the landmarks, V of P, and V of the turned face
+5. The figure shows the photo with the landmarks, V of P, and V of the turned face
    before and after.
 """
 
@@ -27,7 +27,7 @@ from pifa_jax.geometry import boxes, projection
 
 _DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
 _SIZE = 56  # of V, pixels
-_TILE = 280  # of a panel of the picture, pixels
+_TILE = 280  # of a panel of the figure, pixels
 _TURNED = (20.0, -10.0, 10.0)  # degrees of yaw, pitch, roll
 _STEPS = 150
 _RATE = 0.01  # radians a step at most
@@ -92,17 +92,17 @@ def main() -> None:
   off = np.rad2deg(np.abs(np.asarray(current - true)))
   print(f"turned back to within {off.max():.2f} degrees of the photo's face")
 
-  # 5. The picture.
+  # 5. The figure.
   panels = [
     _photo_panel(photo, np.asarray(crop), faces),
     *(
       _plane_panel(render(model, f)) for f in (cropped, turned(first), turned(current))
     ),
   ]
-  picture = Image.new('RGB', (_TILE * len(panels), _TILE))
+  figure = Image.new('RGB', (_TILE * len(panels), _TILE))
   for place, panel in enumerate(panels):
-    picture.paste(panel, (_TILE * place, 0))
-  picture.save(args.output)
+    figure.paste(panel, (_TILE * place, 0))
+  figure.save(args.output)
   print(f'wrote {args.output} and {mesh_path}')
 
 

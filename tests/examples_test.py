@@ -16,9 +16,9 @@ from tests import program_runs
 class PhotoToGradientTest(absltest.TestCase):
   def test_it_runs(self):
     with tempfile.TemporaryDirectory() as folder:
-      picture = pathlib.Path(folder, 'out.png')
+      figure = pathlib.Path(folder, 'out.png')
       done = subprocess.run(
-        [sys.executable, 'examples/photo_to_gradient.py', f'--output={picture}'],
+        [sys.executable, 'examples/photo_to_gradient.py', f'--output={figure}'],
         cwd=program_runs.ROOT,
         text=True,
         capture_output=True,
@@ -30,9 +30,9 @@ class PhotoToGradientTest(absltest.TestCase):
         timeout=300,
       )
       self.assertEqual(done.returncode, 0, done.stderr)
-      with Image.open(picture) as image:
+      with Image.open(figure) as image:
         self.assertEqual(image.size, (4 * 280, 280))
-      mesh = picture.with_suffix('.obj').read_text()
+      mesh = figure.with_suffix('.obj').read_text()
     self.assertEqual(len(re.findall('(?m)^v ', mesh)), 17655)
     # It starts 20 degrees away. The rest is that P's camera is not exactly a scaled
     # rotation, while the three angles make one.

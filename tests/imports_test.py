@@ -87,7 +87,7 @@ def _modules_imported(root=_ROOT):
 
 
 class ArrowTest(absltest.TestCase):
-  def test_every_room_is_in_the_drawing(self):
+  def test_every_room_has_a_floor(self):
     self.assertEqual({name for _, name in _library()} - {'__init__'}, set(_LEVEL))
 
   def test_imports_go_downwards(self):

@@ -14,7 +14,7 @@ from pifa_jax.types import Array
 # triangles instead of neither.
 _EDGE = 1e-5
 # Sides of the windows of pixels that triangles are sorted into, and how many pixels
-# one round of drawing tries: few rounds, and little waste at the end of a size.
+# one round of rendering tries: few rounds, and little waste at the end of a size.
 _WINDOWS = (2, 3, 4, 6, 8, 11, 16, 28, 60)
 _ROUND = 16384
 

@@ -42,7 +42,7 @@ class PaddedBatchesTest(absltest.TestCase):
     np.testing.assert_array_equal(real, np.arange(10))
 
 
-class _Packed(types.SimpleNamespace):
+class _Crops(types.SimpleNamespace):
   """As much of a crop cache as a source reads."""
 
   def __len__(self):
@@ -54,7 +54,7 @@ class SourceTest(absltest.TestCase):
     super().setUp()
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.normal(size=(12,) + shape).astype(np.float32)
-    self.crops = _Packed(
+    self.crops = _Crops(
       images=rng.integers(0, 255, (12, 6, 6, 3), dtype=np.uint8),
       landmarks=draw(5, 2),
       visible=rng.random((12, 5)) < 0.5,

@@ -41,7 +41,7 @@ class MirrorTest(absltest.TestCase):
     )
     self.assertEqual(set(self.signs.tolist()), {-1.0, 1.0})
 
-  def test_landmarks_and_drawing_are_flipped(self):
+  def test_landmarks_and_visualization_are_flipped(self):
     twin, ids = np.asarray(self.model.symmetry), self.model.landmark_schemes['ibug68']
     index = {vertex: i for i, vertex in enumerate(np.asarray(ids).tolist())}
     order = [index[int(twin[vertex])] for vertex in np.asarray(ids)]

@@ -438,7 +438,7 @@ class CostTest(absltest.TestCase):
       np.testing.assert_allclose(grads.identity[i], grad.identity, atol=2e-3)
       np.testing.assert_allclose(grads.expression[i], grad.expression, atol=2e-3)
 
-  def test_a_drawing_is_the_same_with_and_without_a_gradient(self):
+  def test_a_visualization_is_the_same_with_and_without_a_gradient(self):
     faces = jax.tree.map(
       lambda *x: jnp.stack(x), *[_face(yaw) for yaw in (-70.0, -20.0, 0.0, 40.0)]
     )
@@ -532,7 +532,7 @@ class CostTest(absltest.TestCase):
 
 
 class PropertyTest(absltest.TestCase):
-  def test_a_shift_by_whole_pixels_shifts_the_drawing(self):
+  def test_a_shift_by_whole_pixels_shifts_the_visualization(self):
     face = _face()
     moved = face.replace(camera=face.camera.at[:, 3].add(jnp.array([3.0, 2.0])))
     a = visualization.visualize(_MODEL, face, image_size=_SIZE)

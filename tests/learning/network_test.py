@@ -139,7 +139,7 @@ class VariantTest(parameterized.TestCase):
     self.assertGreater(float(jnp.abs(drawn).max()), 0.5)
     self.assertEqual(bool((drawn < -1e-3).any()), mask != 'none')
 
-  def test_drawing_sizes(self):
+  def test_visualization_sizes(self):
     _, out = _shapes(_TWELVE)
     sizes = [v.shape for v in out['visualization']]
     self.assertEqual(sizes, [(2, 24, 24)] + [(2, 12, 12)] * 5)
@@ -213,7 +213,7 @@ class UpdateTest(absltest.TestCase):
     np.testing.assert_array_equal(out['inputs'][1:], out['params'][:-1])
 
   def test_the_same_with_p0_given(self):
-    # Without it, the first drawing is made once for all faces.
+    # Without it, the first visualization is made once for all faces.
     net, geometry, variables, image = _apply(_SMALL)
     apply = jax.jit(
       lambda initial: net.apply(variables, image, geometry, initial=initial)
@@ -226,7 +226,7 @@ class UpdateTest(absltest.TestCase):
       apply(given),
     )
 
-  def test_gradient_flows_through_the_drawing(self):
+  def test_gradient_flows_through_the_visualization(self):
     # With F cut off ({I, V}), the last block hears of block 1 through P and V alone.
     config = dataclasses.replace(_SMALL, inputs='IV', dropout=0.0)
     net, geometry, variables, image = _apply(config)

@@ -42,13 +42,13 @@ def _caffe(start, gradient):
   return w
 
 
-def _optax(start, gradient, solver):
+def _optax(start, gradient, sgd):
   params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), start)
-  state = solver.init(params)
+  state = sgd.init(params)
 
   @jax.jit
   def step(params, state):
-    updates, state = solver.update(gradient(params), state, params)
+    updates, state = sgd.update(gradient(params), state, params)
     return optax.apply_updates(params, updates), state
 
   for _ in range(_STEPS):
@@ -100,10 +100,10 @@ class ScheduleTest(absltest.TestCase):
 
   def test_clipping_scales_the_whole_gradient(self):
     config = optimizer.OptimizerConfig(1.0, momentum=0.0, clip_norm=1.0)
-    solver = optimizer.make_optimizer(config, 10)
+    sgd = optimizer.make_optimizer(config, 10)
     params = {'a': {'kernel': jnp.zeros(2)}}
     grads = {'a': {'kernel': jnp.array([3.0, 4.0])}}
-    updates, _ = solver.update(grads, solver.init(params), params)
+    updates, _ = sgd.update(grads, sgd.init(params), params)
     # A norm in float32.
     np.testing.assert_allclose(updates['a']['kernel'], [-0.6, -0.8], rtol=1e-5)
 

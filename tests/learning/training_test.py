@@ -68,17 +68,17 @@ def make_step(axis_name=None, learning_rate=1e-4, precision='float32'):
   net = network.PifaNetwork(config, _MODEL.num_params, axis_name=axis_name)
   geometry = network.network_geometry(_MODEL, config)
   landmark_model = projection.landmark_model(_MODEL, 'ibug68')
-  solver = optimizer.make_optimizer(
+  sgd = optimizer.make_optimizer(
     optimizer.OptimizerConfig(
       learning_rate=learning_rate, clip_norm=50.0, weight_decay=1e-3
     ),
     100,
   )
-  state = training.init_state(network.init_variables(net, geometry, 0), solver)
+  state = training.init_state(network.init_variables(net, geometry, 0), sgd)
   step = functools.partial(
     training.train_step,
     network=net,
-    optimizer=solver,
+    optimizer=sgd,
     loss=training.LossConfig(),
     augment=_AUGMENT,
     seed=5,
@@ -161,7 +161,7 @@ class StepTest(parameterized.TestCase):
       results[4][0],
     )
     # Four steps: rounding moves a vertex across a cell's edge now and then, so
-    # the bound is that of one pixel's drawing, not of rounding.
+    # the bound is that of one pixel's rendering, not of rounding.
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-2),
       results[1][1],
@@ -394,14 +394,14 @@ class MemoryTest(absltest.TestCase):
     config = dataclasses.replace(_CONFIG, hidden_size=8192)
     net = network.PifaNetwork(config, _MODEL.num_params)
     geometry = network.network_geometry(_MODEL, config)
-    solver = optimizer.make_optimizer(optimizer.PRESETS['tuned'], 100)
+    sgd = optimizer.make_optimizer(optimizer.PRESETS['tuned'], 100)
     state = jax.eval_shape(
-      lambda: training.init_state(network.init_variables(net, geometry, 0), solver)
+      lambda: training.init_state(network.init_variables(net, geometry, 0), sgd)
     )
     step = functools.partial(
       training.train_step,
       network=net,
-      optimizer=solver,
+      optimizer=sgd,
       loss=training.LossConfig(),
       augment=_AUGMENT,
       seed=5,
