@@ -120,7 +120,11 @@ def _photo_panel(photo, crop, faces):
 
 def _plane_panel(plane):
   grey = np.uint8(np.clip(127.5 + 50.0 * np.asarray(plane), 0, 255))
-  return Image.fromarray(grey).resize((_TILE, _TILE), Image.NEAREST).convert('RGB')
+  return (
+    Image.fromarray(grey)
+    .resize((_TILE, _TILE), Image.Resampling.NEAREST)
+    .convert('RGB')
+  )
 
 
 if __name__ == '__main__':

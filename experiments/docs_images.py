@@ -78,7 +78,7 @@ def angles_image(model: MorphableModel) -> Image.Image:
     rotation = projection.rotation_from_euler(*np.deg2rad(angles), xp=np)
     image, _, _ = mesh_images.render(
       model,
-      model.mean_shape @ rotation.T,
+      np.asarray(model.mean_shape) @ rotation.T,
       0,
       size=200,
       half_width=135.0,

@@ -144,7 +144,7 @@ def _result(out, errors, protocol, data, line):
   yaw = data.crops.poses[:, 1]
   summary = protocols.summarize(protocol, final, yaw)
   blocks = [protocols.summarize(protocol, block, yaw) for block in errors]
-  failures = {}
+  failures: dict[str, float] = {}
   if not protocol.in_pixels:
     failures[str(out['target'].shape[1])] = 100 * summary['failure_rate']
     if out['target'].shape[1] == 68:

@@ -35,7 +35,7 @@ from pifa_jax.geometry import (
   photo_mesh,
   projection,
 )
-from pifa_jax.types import FaceParams, MorphableModel, unflatten_params
+from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
 
 # What --save may name, and how a count of it is written.
 KINDS = {
@@ -99,9 +99,9 @@ class _Face:
 class _Posed(NamedTuple):
   """All vertices of a fitted face: S_p, their pixels, which face the camera."""
 
-  vertices: np.ndarray
-  positions: np.ndarray
-  facing: np.ndarray
+  vertices: Array
+  positions: Array
+  facing: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -468,7 +468,7 @@ class _Writer:
 def _landmarks(model: MorphableModel, fit: _Fit) -> tuple[np.ndarray, np.ndarray]:
   """Pixels of the fitted landmarks, and which of them face the camera."""
   ids = np.asarray(model.landmark_schemes[fit.scheme])
-  return fit.posed.positions[ids], fit.posed.facing[ids]
+  return np.asarray(fit.posed.positions)[ids], np.asarray(fit.posed.facing)[ids]
 
 
 def _save_npz(path: pathlib.Path, model: MorphableModel, fit: _Fit) -> None:

@@ -185,9 +185,10 @@ def _table(defined):
   for flag in defined:
     default = f'`{_cell(flag["default"])}`' if flag['default'] else ''
     # absl puts the values of an enum before its text: <one|other>: Text.
-    values, text = re.fullmatch(r'(?:<(.*?)>: )?(.*)', flag['help'], re.DOTALL).groups()
+    text = flag['help']
+    values = re.match(r'<(.*?)>: ', text, re.DOTALL)
     if values:
-      text = f'{text} One of {values.replace("|", ", ")}.'
+      text = f'{text[values.end() :]} One of {values[1].replace("|", ", ")}.'
     rows.append(f'| `--{flag["name"]}` | {default} | {_cell(text)} |')
   return '\n'.join(rows)
 

@@ -122,7 +122,7 @@ class _Trainer:
       self._workdir, self._step, settings.tensorboard
     )
     validation = self._metrics.last('validation')
-    self._nme = validation and validation['nme'][-1]
+    self._nme: float | None = validation['nme'][-1] if validation else None
     self._first_step = self._saved_step = self._step
     self._started = time.monotonic()
 

@@ -133,7 +133,7 @@ def _devices(count):
 
 def _batch_sizes(flag, num_devices):
   sizes = []
-  for text in flags.FLAGS[flag].value:
+  for text in flags.FLAGS[flag].value or ():
     if not text.isdigit() or int(text) < 1 or int(text) % num_devices:
       raise cli.UserError(
         f'--{flag}={text} is not a number of faces for {num_devices} devices; use '

@@ -156,7 +156,7 @@ def posed_faces(
 
 def splat_inputs(
   model: MorphableModel, mask: Array, face: FaceParams
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+) -> tuple[Array, Array, Array, Array]:
   """Computes what `visualization.splat` takes, for all vertices of one face.
 
   Args:

@@ -108,7 +108,8 @@ def _keep_compiled(folder):
   # Imported here, so that --help does not wait for it.
   import jax
 
-  if jax.config.jax_compilation_cache_dir:  # the user's own, of the environment
+  # The user's own, of the environment. JAX's types do not list its settings.
+  if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     return
   folder = os.path.abspath(os.path.expanduser(folder))
   try:

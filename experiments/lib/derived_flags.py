@@ -5,7 +5,7 @@ its help, bounds and choices. Fields without are facts that a program finds out.
 """
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, Callable, TypeVar
 
 from absl import flags
 
@@ -118,7 +118,7 @@ def _pair(text):
 
 
 # One item of a comma-separated list.
-_PARSERS = {
+_PARSERS: dict[Any, Callable[[str], Any]] = {
   tuple[str, ...]: str,
   tuple[float, ...]: float,
   tuple[tuple[float, float], ...]: _pair,

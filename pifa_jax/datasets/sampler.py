@@ -68,25 +68,26 @@ def padded_batches(num_samples: int, batch_size: int):
     yield np.where(real, ids, 0), real.astype(np.float32)
 
 
-def rows(crops, ids: np.ndarray, weight: np.ndarray | None = None) -> CropRows:
+def rows(crops, ids: np.ndarray | slice, weight: np.ndarray | None = None) -> CropRows:
   """The rows of a crop cache, read from its memory map.
 
   Args:
     crops: `crop_cache.CropCache`.
-    ids: (B,) sample numbers.
+    ids: (B,) sample numbers, or a slice of the samples.
     weight: (B,) default: ones.
 
   Returns:
     NumPy arrays, ready for the device.
   """
+  box = crops.boxes[ids]
   if weight is None:
-    weight = np.ones(len(ids), np.float32)
+    weight = np.ones(len(box), np.float32)
   return CropRows(
     image=crops.images[ids],
     landmarks=crops.landmarks[ids],
     visible=crops.visible[ids],
     params=crops.params[ids],
-    box=crops.boxes[ids],
+    box=box,
     weight=weight,
   )
 

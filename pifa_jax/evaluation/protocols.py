@@ -6,6 +6,7 @@ Errors are fractions of the normaliser, or pixels; programs print percent.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -274,7 +275,7 @@ def image_errors(
 
 def summarize(
   protocol: Protocol, errors: np.ndarray, yaw: np.ndarray
-) -> dict[str, object]:
+) -> dict[str, Any]:
   """What is reported of a set of images.
 
   Args:

@@ -86,7 +86,7 @@ def _parse(data, name):
 
   Unlike `formats.parse_json` it lets NaN and Infinity pass: they spoil one box.
   """
-  repeated = set()
+  repeated: set[str] = set()
 
   def pairs(items):
     found = dict(items)

@@ -350,7 +350,8 @@ def _read_npy(path, rule):
       'front for n faces.'
     )
   points = np.where(np.isfinite(points), points, np.nan)
-  visible, notes = None, ()
+  visible = None
+  notes: tuple[str, ...] = ()
   if points.shape[2] == 3:
     flags = points[..., 2]
     values = np.unique(flags[np.isfinite(flags)])
@@ -578,7 +579,7 @@ def _read_json(path, rule):
   if 'landmarks' not in content:
     raise ValueError(f'{name} has neither "keypoints" nor "landmarks".')
   points = _rows(content['landmarks'], 2, 'landmarks', name)
-  visible = None
+  flagged: np.ndarray | None = None
   for key, seen in (('visible', True), ('occluded', False)):
     if content.get(key) is not None:
       flags = _vector(content[key], None, key, name)
@@ -586,8 +587,8 @@ def _read_json(path, rule):
         raise ValueError(
           f'{name} has {len(points)} landmarks but {len(flags)} entries of {key}.'
         )
-      visible = (np.nan_to_num(flags) > 0) == seen
-  return _one_face(points, path, rule, base=0, visible=visible, box=box)
+      flagged = (np.nan_to_num(flags) > 0) == seen
+  return _one_face(points, path, rule, base=0, visible=flagged, box=box)
 
 
 def _coco_photo(content, path):

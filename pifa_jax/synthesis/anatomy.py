@@ -81,7 +81,7 @@ def build_anatomy(model: MorphableModel) -> Anatomy:
   brow = _brow(canonical, ids)
   return Anatomy(
     canonical=canonical,
-    unit=np.float32(unit),
+    unit=np.asarray(unit, np.float32),
     fields=fields,
     visibility=_visibility(model, canonical, directions, fields),
     directions=directions,
