@@ -113,7 +113,7 @@ def _photo_panel(photo, crop, faces):
   )
   pen = ImageDraw.Draw(panel)
   points = np.asarray(boxes.crop_points(faces.landmarks['ibug68'][0], crop, _TILE))
-  for (u, v), visible in zip(points, faces.visible['ibug68'][0]):
+  for (u, v), visible in zip(points, faces.visible['ibug68'][0], strict=True):
     pen.ellipse((u - 2, v - 2, u + 2, v + 2), fill='lime' if visible else 'red')
   return panel
 

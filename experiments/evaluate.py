@@ -54,7 +54,14 @@ _NOISE_MARGIN = 2.0
 
 
 def main(run: cli.Run) -> int:
-  """Evaluates; returns the exit code."""
+  """Evaluates the weights.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   trained_run = restore.open_run(f.checkpoint or f.workdir)
   config = trained_run.config
@@ -81,8 +88,8 @@ def main(run: cli.Run) -> int:
   )
   if data.kind == 'real' and data.crops.content_hash == config.data_hash:
     raise cli.UserError(
-      f'--split={f.split} of {f.data_dir} holds the very photos that this checkpoint was '
-      'trained on: a score would mean nothing. Evaluate on others.'
+      f'--split={f.split} of {f.data_dir} holds the very photos that this checkpoint '
+      'was trained on: a score would mean nothing. Evaluate on others.'
     )
   # A flag file names the folder of the TRAINING run: the result goes into it, beside
   # the record of the run.

@@ -30,7 +30,14 @@ what stands after it on the command line wins. `--help` shows the same flags.
 
 
 def main(run: cli.Run) -> int:
-  """Prints the page."""
+  """Prints the page of all programs and flags.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   del run  # it writes no file
   # What most programs import, once for all of the processes below.
   importlib.import_module('pifa_jax')

@@ -42,7 +42,14 @@ _ARCHIVES = {
 
 
 def main(run: cli.Run) -> int:
-  """Checks and crops; returns the exit code."""
+  """Checks a data set and crops it.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   data_dir = f.src or f.data_dir
   f.data_dir = data_dir

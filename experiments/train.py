@@ -35,7 +35,14 @@ from pifa_jax.types import camera_of
 
 
 def main(run: cli.Run) -> int:
-  """Trains; returns the exit code."""
+  """Trains the network.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   settings = config_lib.trainer_from_flags()
   config_lib.split_cpu()

@@ -1,7 +1,8 @@
 """Fits faces in boxes of photos: landmarks, visibility, pose and P in image pixels."""
 
+from collections.abc import Sequence
 import dataclasses
-from typing import Any, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -180,13 +181,14 @@ class Aligner:
           cropping.crop_rotated(image, box, self._size, angle)
           if angle
           else cropping.crop(image, box, self._size)
-          for box, angle in zip(padded, padded_angles)
+          for box, angle in zip(padded, padded_angles, strict=True)
         ]
       )
       out = jax.device_get(
         self._fit(variables, crops, padded, padded_angles, self._geometry, self._parts)
       )
-      parts.append(jax.tree.map(lambda a, count=len(some): a[:count], out))
+      count = len(some)
+      parts.append(jax.tree.map(lambda a, count=count: a[:count], out))
     return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
 

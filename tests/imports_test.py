@@ -160,6 +160,7 @@ for name in {modules!r}:
       capture_output=True,
       env={**os.environ},
       timeout=120,
+      check=False,
     )
     self.assertEqual(done.returncode, 0, done.stderr)
 
@@ -179,6 +180,7 @@ class InstalledTest(absltest.TestCase):
         text=True,
         capture_output=True,
         timeout=120,
+        check=False,
       )
     self.assertEqual(
       pathlib.Path(done.stdout.strip()).name,

@@ -73,7 +73,14 @@ flags.DEFINE_integer(
 
 
 def main(run: cli.Run) -> int:
-  """Measures; returns the exit code."""
+  """Measures what the flags ask for.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   unknown = [part for part in f.parts if part not in PARTS]
   if unknown:

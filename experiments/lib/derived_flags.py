@@ -4,8 +4,9 @@ A field that is declared with `pifa_jax.settings.setting` has a flag of its name
 its help, bounds and choices. Fields without are facts that a program finds out.
 """
 
+from collections.abc import Callable
 import dataclasses
-from typing import Any, Callable, TypeVar
+from typing import Any, TypeVar
 
 from absl import flags
 

@@ -3,12 +3,12 @@
 Sample i is a function of (seed, i) alone. It is the same in any order and batch.
 """
 
+from collections.abc import Callable, Sequence
 import concurrent.futures
 import dataclasses
 import functools
 import itertools
 import os
-from typing import Callable, Sequence
 
 import jax
 import jax.numpy as jnp

@@ -8,8 +8,8 @@ Pose_Para = [pitch, yaw, roll, tx, ty, tz, f] places the Basel face S (micrometr
 at V = f R S + t in pixels that count from 1, with y up from the lower edge.
 """
 
+from collections.abc import Sequence
 import pathlib
-from typing import Sequence
 
 import numpy as np
 

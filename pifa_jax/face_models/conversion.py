@@ -4,7 +4,7 @@ Ours: millimetres, x right, y up, z towards the viewer, 0-based vertex ids, base
 millimetres per coefficient beside each coefficient's standard deviation.
 """
 
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 

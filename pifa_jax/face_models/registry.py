@@ -189,7 +189,7 @@ def load_expression_units(
       f'expression_unit_coeffs are {np.shape(coefficients)}; wanted '
       f'({len(names)}, N_E).'
     )
-  return dict(zip(names.tolist(), coefficients.astype(np.float32)))
+  return dict(zip(names.tolist(), coefficients.astype(np.float32), strict=True))
 
 
 def _path(name_or_path):

@@ -4,7 +4,8 @@ Subdivision is linear in the vertex positions, so the subdivided basis of Eq. (1
 is the operator times the coarse basis, and a file need only hold the coarse one.
 """
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 

@@ -297,7 +297,7 @@ def _one_face_after_the_other(function):
   def _(axis_size, in_batched, *args):
     faces = [
       x if batched else jnp.broadcast_to(x, (axis_size, *x.shape))
-      for x, batched in zip(args, in_batched)
+      for x, batched in zip(args, in_batched, strict=True)
     ]
     return jax.lax.platform_dependent(
       *faces,

@@ -175,12 +175,12 @@ def _flipped(
   face = mirror.mirror_params(
     unflatten_params(row.params, num_identity), mirror_map.signs, size
   )
-  points = jnp.asarray(row.landmarks)[mirror_map.landmarks]
+  points = row.landmarks[mirror_map.landmarks]
   return dataclasses.replace(
     row,
     image=row.image[:, ::-1],
     params=flatten_params(face),
-    landmarks=points.at[:, 0].set(size - 1 - points[:, 0]),
+    landmarks=jnp.asarray(points).at[:, 0].set(size - 1 - points[:, 0]),
     visible=row.visible[mirror_map.landmarks] & (mirror_map.landmarks >= 0),
     box=box.at[0].set(size - 1 - box[0] - box[2]),
   )

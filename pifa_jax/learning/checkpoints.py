@@ -286,7 +286,14 @@ class Checkpointer:
     return None
 
   def content_hash(self, step: int) -> str:
-    """Twelve hex digits that name the bytes of a checkpoint."""
+    """Twelve hex digits that name the bytes of a checkpoint.
+
+    Args:
+      step: of the checkpoint.
+
+    Returns:
+      The digits.
+    """
     files = json.dumps(
       _read_json(self._manifest_path(step)).get('files'), sort_keys=True
     )
@@ -344,14 +351,14 @@ class Checkpointer:
     scored = isinstance(nme, (int, float)) and math.isfinite(nme)
     return _Finished(
       step=step,
-      time=datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.timezone.utc),
+      time=datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC),
       metrics={'nme': nme, 'step': step} if scored else None,
     )
 
   def _remove_old(self):
     usable = self._usable()
     kept = _RETENTION.should_preserve(usable, context=managers.PreservationContext())
-    keep = {info.step for info, keep in zip(usable, kept) if keep}
+    keep = {info.step for info, keep in zip(usable, kept, strict=True) if keep}
     for step in set(self.steps()) - keep:
       # The manifest first: a step half removed must not count.
       self._manifest_path(step).unlink(missing_ok=True)
@@ -463,7 +470,11 @@ class WorkdirLock:
   """
 
   def __init__(self, workdir: str | os.PathLike[str]):
-    """Names the folder; `with` takes the lock."""
+    """Names the folder; `with` takes the lock.
+
+    Args:
+      workdir: the folder; it must exist when the lock is taken.
+    """
     self._path = os.path.join(os.fspath(workdir), '.lock')
     self._file: IO[str] | None = None
 

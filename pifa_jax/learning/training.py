@@ -383,8 +383,8 @@ def evaluate_rows(
   """
   if network.axis_name is not None:
     raise ValueError(
-      f'evaluate_rows(): the network has axis_name={network.axis_name!r}, which is bound '
-      'on several devices alone; pass network.clone(axis_name=None).'
+      f'evaluate_rows(): the network has axis_name={network.axis_name!r}, which is '
+      'bound on several devices alone; pass network.clone(axis_name=None).'
     )
   batch = make_batch(
     rows,

@@ -1,7 +1,8 @@
 """The random shape and pose of synthetic faces: identity, expression, head pose."""
 
+from collections.abc import Mapping
 import dataclasses
-from typing import Any, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,9 @@ class FaceDistribution:
 
     Args:
       values: name of an attribute -> its value.
+
+    Returns:
+      The changed copy.
 
     Raises:
       ValueError: if a name is not an attribute, or a value is out of its range.

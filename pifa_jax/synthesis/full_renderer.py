@@ -161,7 +161,7 @@ def render(
     for s = `config.supersample` samples along a pixel's side; (s S, s S) index of the
     head's triangle at each sample, -1 where there is none.
   """
-  keys = dict(zip(_KEYS, jax.random.split(key, len(_KEYS))))
+  keys = dict(zip(_KEYS, jax.random.split(key, len(_KEYS)), strict=True))
   draws = Draws(keys['rest'], 32)
   # Once, not in every loop over vertices or samples.
   person, light = jax.lax.optimization_barrier(

@@ -162,7 +162,8 @@ class BuiltinTest(absltest.TestCase):
   def test_align_drawn_faces(self):
     weights_path = pathlib.Path(weights.__file__).parent / 'assets/builtin_weights.npz'
     self.assertLess(weights_path.stat().st_size, 40e6)
-    # The README's lines, with faces of the plain renderer, which they were not trained on.
+    # The README's lines, with faces of the plain renderer, which they were not trained
+    # on.
     readme = (program_runs.ROOT / 'README.md').read_text()
     code = next(
       block
@@ -180,16 +181,18 @@ class BuiltinTest(absltest.TestCase):
     names = {
       'pifa_jax': pifa_jax,
       'photo': drawn['images'][0],
-      **dict(zip(('x', 'y', 'width', 'height'), box)),
+      **dict(zip(('x', 'y', 'width', 'height'), box, strict=True)),
     }
-    exec(compile(code, 'README.md', 'exec'), names)  # pylint: disable=exec-used
+    exec(compile(code, 'README.md', 'exec'), names)
     found = [names['faces']] + [
       names['aligner'].align(names['weights'].variables, image, [box], passes=2)
       for image in drawn['images'][1:]
     ]
     errors = [
       np.linalg.norm(faces.landmarks['ibug68'][0] - points, axis=1)[seen].mean()
-      for faces, points, seen in zip(found, drawn['landmarks'], drawn['visible'])
+      for faces, points, seen in zip(
+        found, drawn['landmarks'], drawn['visible'], strict=True
+      )
     ]
     self.assertEqual(
       face_model_hash(names['model']),
