@@ -29,6 +29,7 @@ _GEOMETRY_MAY_IMPORT = {
   'collections',
   'dataclasses',
   'functools',
+  'itertools',
   'math',
   'types',
   'typing',

@@ -33,7 +33,7 @@ class CocoTest(DataSetTestCase):
     points = miniatures.write_coco(self.root)
     found = coco.read_coco(self.root, 'train').samples
     self.assertLen(found, 3)
-    for sample, face in zip(found, points, strict=True):
+    for sample, face in zip(found, points[:3], strict=True):
       np.testing.assert_array_equal(np.flatnonzero(~sample.visible), [5])
       np.testing.assert_allclose(sample.landmarks, face, rtol=1e-6)
       np.testing.assert_allclose(sample.box[2:], np.ptp(face, axis=0), rtol=1e-5)
@@ -83,7 +83,7 @@ class WflwTest(DataSetTestCase):
     points = miniatures.write_wflw(self.root)
     found = wflw.read_wflw(self.root, 'train').samples
     self.assertLen(found, 3)
-    for sample, face in zip(found, points, strict=True):
+    for sample, face in zip(found, points[:3], strict=True):
       np.testing.assert_allclose(sample.landmarks, face, atol=1e-5)
       # First and last pixel are inside.
       low, high = np.floor(face.min(0)), np.ceil(face.max(0))
