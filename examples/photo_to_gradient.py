@@ -113,14 +113,18 @@ def _photo_panel(photo, crop, faces):
   )
   pen = ImageDraw.Draw(panel)
   points = np.asarray(boxes.crop_points(faces.landmarks['ibug68'][0], crop, _TILE))
-  for (u, v), visible in zip(points, faces.visible['ibug68'][0]):
+  for (u, v), visible in zip(points, faces.visible['ibug68'][0], strict=True):
     pen.ellipse((u - 2, v - 2, u + 2, v + 2), fill='lime' if visible else 'red')
   return panel
 
 
 def _plane_panel(plane):
   grey = np.uint8(np.clip(127.5 + 50.0 * np.asarray(plane), 0, 255))
-  return Image.fromarray(grey).resize((_TILE, _TILE), Image.NEAREST).convert('RGB')
+  return (
+    Image.fromarray(grey)
+    .resize((_TILE, _TILE), Image.Resampling.NEAREST)
+    .convert('RGB')
+  )
 
 
 if __name__ == '__main__':

@@ -5,8 +5,8 @@
 
 boxes.json holds the faces: {"photo.jpg": [[x, y, width, height], ...], ...}, in pixels,
 with the names as in --input; a fifth number from 0 to 1 is a detector's score. Writes
-results.jsonl, a line per face, failures.jsonl, and an overlay per photo, in folders like
-those of --input.
+results.jsonl, a line per face, failures.jsonl, and an overlay per photo, in folders
+like those of --input.
 """
 
 import dataclasses
@@ -39,8 +39,8 @@ flags.DEFINE_enum(
 flags.DEFINE_integer(
   'passes',
   2,
-  '2 = fit again in the box of the landmarks that the first pass found: the given boxes '
-  'need not fit closely. 1 = half the work.',
+  '2 = fit again in the box of the landmarks that the first pass found: the given '
+  'boxes need not fit closely. 1 = half the work.',
   lower_bound=1,
   upper_bound=5,
 )
@@ -53,8 +53,8 @@ flags.DEFINE_boolean(
 flags.DEFINE_boolean(
   'upright',
   True,
-  'Turn the photo for the further passes where the head is turned in it by more than 15 '
-  'degrees.',
+  'Turn the photo for the further passes where the head is turned in it by more than '
+  '15 degrees.',
 )
 flags.DEFINE_boolean(
   'overlay', True, 'Write each photo with its landmarks drawn on it.'
@@ -98,7 +98,14 @@ class _Counts:
 
 
 def main(run: cli.Run) -> int:
-  """Aligns; returns the exit code."""
+  """Aligns the faces of all photos.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   if not f.input or not f.boxes:
     raise cli.UserError(
@@ -218,8 +225,8 @@ def _check_format(
   )
   if other is not None:
     _log(
-      f'Warning: many boxes reach far out of their photos or have no area when they are '
-      f'read as {box_format}, and would fit as {other}; if they are '
+      f'Warning: many boxes reach far out of their photos or have no area when they '
+      f'are read as {box_format}, and would fit as {other}; if they are '
       f'{other}, start again with --box_format={other}.'
     )
 

@@ -29,13 +29,23 @@ flags.DEFINE_integer('resamples', 9999, 'Number of bootstrap samples.', lower_bo
 
 
 def main(run: cli.Run) -> int:
-  """Compares; returns the exit code."""
+  """Compares the results.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   results = _results(f.runs)
   first = results[0]
   workdir = run.make_folder(f.workdir)
   run.open(workdir, seed=f.seed)
-  rows = [_row(folder, result, first, f) for folder, result in zip(f.runs, results)]
+  rows = [
+    _row(folder, result, first, f)
+    for folder, result in zip(f.runs, results, strict=True)
+  ]
   table = _table(rows, first['facts'], f.confidence)
   with open(os.path.join(workdir, 'compare.json'), 'w') as file:
     json.dump(
@@ -60,7 +70,7 @@ def _results(folders):
     )
   results = [_read(folder) for folder in folders]
   first = results[0]
-  for folder, other in zip(folders[1:], results[1:]):
+  for folder, other in zip(folders[1:], results[1:], strict=True):
     for key in ('dataset', 'split', 'protocol', 'unit'):
       if other['facts'][key] != first['facts'][key]:
         raise cli.UserError(

@@ -44,7 +44,14 @@ path_flags.define_path('output', None, 'The .npz to write.')
 
 
 def main(run: cli.Run) -> int:
-  """Converts; returns the exit code."""
+  """Converts a face model.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   del run  # A record of the run would be larger than its result.
   f = flags.FLAGS
   for name in ('kind', 'src', 'output'):

@@ -43,7 +43,14 @@ _EXAMPLE = synthetic.SyntheticConfig(image_size=288, margin=1.7)
 
 
 def main(run: cli.Run) -> int:
-  """Writes the images."""
+  """Writes the images of the documents.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   folder = run.make_folder(flags.FLAGS.workdir)
   path = lambda name: os.path.join(folder, name)
   # No run.json: the folder is part of the repository.
@@ -72,13 +79,20 @@ def main(run: cli.Run) -> int:
 
 
 def angles_image(model: MorphableModel) -> Image.Image:
-  """The mean face at positive (above) and negative (below) angles."""
+  """The mean face at positive (above) and negative (below) angles.
+
+  Args:
+    model: the built-in face model.
+
+  Returns:
+    A sheet of six renderings with their angles.
+  """
   tiles = []
   for caption, angles in ANGLES:
     rotation = projection.rotation_from_euler(*np.deg2rad(angles), xp=np)
     image, _, _ = mesh_images.render(
       model,
-      model.mean_shape @ rotation.T,
+      np.asarray(model.mean_shape) @ rotation.T,
       0,
       size=200,
       half_width=135.0,
@@ -89,7 +103,14 @@ def angles_image(model: MorphableModel) -> Image.Image:
 
 
 def landmarks68_image(model: MorphableModel) -> Image.Image:
-  """The 68 landmarks by number: front, half profile, eyes and mouth enlarged."""
+  """The 68 landmarks by number: front, half profile, eyes and mouth enlarged.
+
+  Args:
+    model: the built-in face model.
+
+  Returns:
+    The image, RGB.
+  """
   view = lambda yaw, half_width, centre: mesh_images.numbered(
     model,
     np.asarray(model.landmark_schemes['ibug68']),
@@ -110,7 +131,14 @@ def landmarks68_image(model: MorphableModel) -> Image.Image:
 
 
 def landmarks34_image(model: MorphableModel) -> Image.Image:
-  """The two schemes of 34 landmarks by number."""
+  """The two schemes of 34 landmarks by number.
+
+  Args:
+    model: the built-in face model.
+
+  Returns:
+    The image, RGB.
+  """
   return figures.sheet(
     [
       _captioned(
@@ -131,7 +159,14 @@ def landmarks34_image(model: MorphableModel) -> Image.Image:
 
 
 def visibility_image(model: MorphableModel) -> Image.Image:
-  """Landmarks by g > 0 (Eq. 8, Sec. 3.3) above, V (Eq. 9, Fig. 1b) below."""
+  """Landmarks by g > 0 (Eq. 8, Sec. 3.3) above, V (Eq. 9, Fig. 1b) below.
+
+  Args:
+    model: the built-in face model.
+
+  Returns:
+    The image, RGB.
+  """
   faces, planes = [], []
   for yaw in _YAWS:
     face, image = _turned(model, yaw)
@@ -149,7 +184,14 @@ def visibility_image(model: MorphableModel) -> Image.Image:
 
 
 def masks_image(model: MorphableModel) -> Image.Image:
-  """V with mask 1 (Fig. 4), mask 2 (Fig. 8) and without a mask, one row each."""
+  """V with mask 1 (Fig. 4), mask 2 (Fig. 8) and without a mask, one row each.
+
+  Args:
+    model: the built-in face model.
+
+  Returns:
+    The image, RGB.
+  """
   captions = {'nose': 'mask 1: nose', 'five': 'mask 2: five', 'none': 'no mask: none'}
   tiles = []
   for kind in masks.KINDS:

@@ -54,7 +54,14 @@ _NOISE_MARGIN = 2.0
 
 
 def main(run: cli.Run) -> int:
-  """Evaluates; returns the exit code."""
+  """Evaluates the weights.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   trained_run = restore.open_run(f.checkpoint or f.workdir)
   config = trained_run.config
@@ -81,8 +88,8 @@ def main(run: cli.Run) -> int:
   )
   if data.kind == 'real' and data.crops.content_hash == config.data_hash:
     raise cli.UserError(
-      f'--split={f.split} of {f.data_dir} holds the very photos that this checkpoint was '
-      'trained on: a score would mean nothing. Evaluate on others.'
+      f'--split={f.split} of {f.data_dir} holds the very photos that this checkpoint '
+      'was trained on: a score would mean nothing. Evaluate on others.'
     )
   # A flag file names the folder of the TRAINING run: the result goes into it, beside
   # the record of the run.
@@ -144,7 +151,7 @@ def _result(out, errors, protocol, data, line):
   yaw = data.crops.poses[:, 1]
   summary = protocols.summarize(protocol, final, yaw)
   blocks = [protocols.summarize(protocol, block, yaw) for block in errors]
-  failures = {}
+  failures: dict[str, float] = {}
   if not protocol.in_pixels:
     failures[str(out['target'].shape[1])] = 100 * summary['failure_rate']
     if out['target'].shape[1] == 68:

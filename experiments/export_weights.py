@@ -27,7 +27,14 @@ flags.DEFINE_string('note', '', 'A sentence for the card in the file.')
 
 
 def main(run: cli.Run) -> int:
-  """Writes the file; returns the exit code."""
+  """Writes the file of weights.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   del run  # its record is in the file
   f = flags.FLAGS
   if not f.output:

@@ -39,7 +39,14 @@ flags.DEFINE_integer(
 
 
 def main(run: cli.Run) -> int:
-  """Searches; returns the exit code."""
+  """Searches the vertices of the landmarks.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   points, visible = _read_faces(f)
   model = face_models.load_face_model(f.face_model)
@@ -47,7 +54,7 @@ def main(run: cli.Run) -> int:
   workdir = run.make_folder(f.workdir)
   run.open(workdir)
   ids, errors = _search(model, points, visible, known, f.rounds)
-  for column, (vertex, error) in enumerate(zip(ids, errors)):
+  for column, (vertex, error) in enumerate(zip(ids, errors, strict=True)):
     what = f'iBUG {known[column] + 1}, given' if column in known else 'found'
     print(
       f'point {column + 1:3d}: vertex {vertex:6d}  '

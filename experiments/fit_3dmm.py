@@ -9,13 +9,14 @@ photo of the same name beside each if there is one, or all splits of a data set.
 Results lie in folders like those of --input.
 """
 
+from collections.abc import Callable, Sequence
 import csv
 import dataclasses
 import functools
 import pathlib
 import sys
 import time
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from absl import flags
 import jax
@@ -35,7 +36,7 @@ from pifa_jax.geometry import (
   photo_mesh,
   projection,
 )
-from pifa_jax.types import FaceParams, MorphableModel, unflatten_params
+from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
 
 # What --save may name, and how a count of it is written.
 KINDS = {
@@ -65,8 +66,8 @@ flags.DEFINE_enum(
   'mesh_frame',
   'photo',
   ['photo', 'viewer'],
-  'Frame of .obj and .ply: photo = pixels of the photo, y down, so that the mesh lies on '
-  'it; viewer = y up, z towards the viewer, origin in the middle of the face, for '
+  'Frame of .obj and .ply: photo = pixels of the photo, y down, so that the mesh lies '
+  'on it; viewer = y up, z towards the viewer, origin in the middle of the face, for '
   'programs that show meshes.',
 )
 flags.DEFINE_boolean(
@@ -99,9 +100,9 @@ class _Face:
 class _Posed(NamedTuple):
   """All vertices of a fitted face: S_p, their pixels, which face the camera."""
 
-  vertices: np.ndarray
-  positions: np.ndarray
-  facing: np.ndarray
+  vertices: Array
+  positions: Array
+  facing: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +144,14 @@ class _Fit:
 
 
 def main(run: cli.Run) -> int:
-  """Fits; returns the exit code."""
+  """Fits the face model to landmarks.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   _check_flags(f)
   workdir = run.folder(f.workdir)
@@ -155,8 +163,8 @@ def main(run: cli.Run) -> int:
     for name, reason in failures[:10]:
       _log(f'{name}: {reason}')
     raise cli.UserError(
-      f'No landmarks in {f.input or f.data_dir} can be used; name a file or folder with '
-      'faces of at least 4 visible points.'
+      f'No landmarks in {f.input or f.data_dir} can be used; name a file or folder '
+      'with faces of at least 4 visible points.'
     )
   model = face_models.load_face_model(f.face_model)
   model, given_scheme = _given_scheme(model, f)
@@ -260,7 +268,9 @@ def _read_files(path: pathlib.Path, workdir: str) -> tuple[list[_Face], _Failure
     if path.parent not in photos:
       photos[path.parent] = {p.stem: p for p in list_images(path.parent)}
     photo = photos[path.parent].get(path.stem)
-    for number, (points, visible) in enumerate(zip(found.points, found.visible)):
+    for number, (points, visible) in enumerate(
+      zip(found.points, found.visible, strict=True)
+    ):
       single = len(found.points) == 1
       faces.append(
         _Face(
@@ -317,8 +327,8 @@ def _fit_group(
     model, points, visible, scheme=scheme, march=march
   )
   _log(
-    f'{output_files.count_of(len(faces), "face")} of {points.shape[1]} points ({scheme}) '
-    f'in {time.monotonic() - began:.1f} s, compilation included.'
+    f'{output_files.count_of(len(faces), "face")} of {points.shape[1]} points '
+    f'({scheme}) in {time.monotonic() - began:.1f} s, compilation included.'
   )
   if points.shape[1] < label_fitting.FEW_POINTS:
     _log(
@@ -333,7 +343,7 @@ def _fit_group(
   on_device = jax.device_put(model)
   rows = []
   for face, vector, residual, angle, doubt in zip(
-    faces, params, residuals, angles, doubts
+    faces, params, residuals, angles, doubts, strict=True
   ):
     if not np.isfinite(residual):
       writer.failures.append(
@@ -441,7 +451,7 @@ class _Writer:
     return overlays + (['colours'] if meshes else [])
 
   def _photo(self, face: _Face) -> tuple[np.ndarray | None, str | None]:
-    """The decoded photo, if there is one and it is needed; and what is wrong with it."""
+    """The decoded photo, if there is one and it is needed; and what is wrong."""
     if face.read_photo is None or not (self.needs_photo() or 'mat' in self._kinds):
       return None, None
     try:
@@ -468,7 +478,7 @@ class _Writer:
 def _landmarks(model: MorphableModel, fit: _Fit) -> tuple[np.ndarray, np.ndarray]:
   """Pixels of the fitted landmarks, and which of them face the camera."""
   ids = np.asarray(model.landmark_schemes[fit.scheme])
-  return fit.posed.positions[ids], fit.posed.facing[ids]
+  return np.asarray(fit.posed.positions)[ids], np.asarray(fit.posed.facing)[ids]
 
 
 def _save_npz(path: pathlib.Path, model: MorphableModel, fit: _Fit) -> None:
@@ -531,7 +541,7 @@ def _overlay(photo: np.ndarray, model: MorphableModel, fit: _Fit) -> Any:
 
 def _with_outliers(rows: list[_Row]) -> list[tuple[_Row, bool]]:
   """The rows, the largest residual first, and whether each is an outlier."""
-  flagged = zip(rows, _outliers([row.residual for row in rows]))
+  flagged = zip(rows, _outliers([row.residual for row in rows]), strict=True)
   return sorted(
     ((row, bool(outlier or row.contradiction)) for row, outlier in flagged),
     key=lambda pair: -pair[0].residual,
@@ -540,7 +550,10 @@ def _with_outliers(rows: list[_Row]) -> list[tuple[_Row, bool]]:
 
 def _write_table(path: pathlib.Path, rows: list[_Row]) -> None:
   """Writes residuals.csv."""
-  columns = 'name residual_percent residual_pixels yaw_degrees pitch_degrees roll_degrees outlier'
+  columns = (
+    'name residual_percent residual_pixels yaw_degrees pitch_degrees roll_degrees '
+    'outlier'
+  )
   with open(path, 'w', newline='', encoding='utf-8') as file:
     writer = csv.writer(file)
     writer.writerow(columns.split())

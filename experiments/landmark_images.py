@@ -8,6 +8,7 @@ and nose and mouth enlarged. Prints how far the landmarks of the finer levels of
 face lie from those of the coarse one.
 """
 
+from collections.abc import Sequence
 import os
 
 from absl import app, flags
@@ -17,6 +18,10 @@ from PIL import Image
 from experiments.lib import mesh_images
 from pifa_jax import face_models
 from pifa_jax.face_models import landmark_tables
+from pifa_jax.types import MorphableModel
+
+# A grey image, and positions of the vertices in it and which are hidden.
+View = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 _FOLDER = flags.DEFINE_string('image_folder', 'docs', 'The folder for the images.')
 # Pixels: side of the three views, height of the two enlarged ones.
@@ -25,7 +30,7 @@ _SIDE, _ZOOM_HEIGHT = 400, 380
 _ZOOMS = ((33.0, 62.0), (-24.0, 36.0))
 
 
-def render_views(model):
+def render_views(model: MorphableModel) -> list[View]:
   """Images of the mean shape without landmarks, for `numbered_page`.
 
   Args:
@@ -38,7 +43,7 @@ def render_views(model):
   turned = [
     mesh_images.render(
       model,
-      model.mean_shape,
+      np.asarray(model.mean_shape),
       yaw,
       size=_SIDE,
       half_width=100.0,
@@ -49,7 +54,7 @@ def render_views(model):
   enlarged = [
     mesh_images.render(
       model,
-      model.mean_shape,
+      np.asarray(model.mean_shape),
       0,
       size=3 * _SIDE // 2,
       half_width=half_width,
@@ -66,7 +71,7 @@ def render_views(model):
   ]
 
 
-def numbered_page(views, ids: np.ndarray) -> Image.Image:
+def numbered_page(views: Sequence[View], ids: np.ndarray) -> Image.Image:
   """Draws a landmark scheme, numbered from 0.
 
   Args:
@@ -90,7 +95,12 @@ def numbered_page(views, ids: np.ndarray) -> Image.Image:
   return page
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
+  """Writes one image for every landmark scheme of the tables.
+
+  Args:
+    argv: the command line; all that is no flag is refused.
+  """
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments {argv[1:]}; flags start with --.')
   levels = [face_models.load_face_model(subdivision=level) for level in range(3)]

@@ -30,7 +30,14 @@ what stands after it on the command line wins. `--help` shows the same flags.
 
 
 def main(run: cli.Run) -> int:
-  """Prints the page."""
+  """Prints the page of all programs and flags.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   del run  # it writes no file
   # What most programs import, once for all of the processes below.
   importlib.import_module('pifa_jax')
@@ -185,9 +192,10 @@ def _table(defined):
   for flag in defined:
     default = f'`{_cell(flag["default"])}`' if flag['default'] else ''
     # absl puts the values of an enum before its text: <one|other>: Text.
-    values, text = re.fullmatch(r'(?:<(.*?)>: )?(.*)', flag['help'], re.DOTALL).groups()
+    text = flag['help']
+    values = re.match(r'<(.*?)>: ', text, re.DOTALL)
     if values:
-      text = f'{text} One of {values.replace("|", ", ")}.'
+      text = f'{text[values.end() :]} One of {values[1].replace("|", ", ")}.'
     rows.append(f'| `--{flag["name"]}` | {default} | {_cell(text)} |')
   return '\n'.join(rows)
 

@@ -42,19 +42,27 @@ _ARCHIVES = {
 
 
 def main(run: cli.Run) -> int:
-  """Checks and crops; returns the exit code."""
+  """Checks a data set and crops it.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
-  f.data_dir = f.src or f.data_dir
+  data_dir = f.src or f.data_dir
+  f.data_dir = data_dir
   if f.dataset == 'synthetic':
     raise cli.UserError(
       '--dataset=synthetic needs no preparation; name one of '
       f'{", ".join(registry.DATASETS)}.'
     )
   data = registry.DATASETS[f.dataset]
-  if f.data_dir and os.path.isfile(os.path.expanduser(f.data_dir)):
-    raise cli.UserError(_archive(pathlib.Path(f.data_dir).expanduser(), f.dataset))
+  if data_dir and os.path.isfile(os.path.expanduser(data_dir)):
+    raise cli.UserError(_archive(pathlib.Path(data_dir).expanduser(), f.dataset))
   found, problems = registry.read_splits(
-    f.dataset, f.data_dir, hidden_points=f.hidden_points
+    f.dataset, data_dir, hidden_points=f.hidden_points
   )
   workdir = run.make_folder(f.workdir or f'runs/prepare_{f.dataset}')
   run.open(workdir)

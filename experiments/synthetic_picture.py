@@ -31,7 +31,14 @@ _MANY = 256
 
 
 def main(run: cli.Run) -> int:
-  """Writes the sheets; returns the exit code."""
+  """Writes the sheets of synthetic faces.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   render, config = _generator(data_loading.from_flags())
   faces = render(_NUM_FACES.value)

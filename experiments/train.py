@@ -35,7 +35,14 @@ from pifa_jax.types import camera_of
 
 
 def main(run: cli.Run) -> int:
-  """Trains; returns the exit code."""
+  """Trains the network.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   settings = config_lib.trainer_from_flags()
   config_lib.split_cpu()
@@ -122,7 +129,7 @@ class _Trainer:
       self._workdir, self._step, settings.tensorboard
     )
     validation = self._metrics.last('validation')
-    self._nme = validation and validation['nme'][-1]
+    self._nme: float | None = validation['nme'][-1] if validation else None
     self._first_step = self._saved_step = self._step
     self._started = time.monotonic()
 

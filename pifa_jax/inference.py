@@ -1,7 +1,8 @@
 """Fits faces in boxes of photos: landmarks, visibility, pose and P in image pixels."""
 
+from collections.abc import Sequence
 import dataclasses
-from typing import Any, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -102,14 +103,16 @@ class Aligner:
       image = crops.astype(jnp.float32) / 127.5 - 1.0
       if mirror:
         image = jnp.concatenate([image, image[:, :, ::-1]])
+      outputs: Any = net.apply(variables, image, geometry)
       faces = jax.vmap(lambda vector: unflatten_params(vector, model.num_identity))(
-        net.apply(variables, image, geometry)['params'][-1]
+        outputs['params'][-1]
       )
-      if mirror:
+      if signs is not None:
+        faces, of_flipped = (
+          jax.tree.map(lambda x, i=i: jnp.split(x, 2)[i], faces) for i in (0, 1)
+        )
         faces = jax.vmap(mirror_lib.mean_with_mirror, in_axes=(0, 0, None, None))(
-          *(jax.tree.map(lambda x, i=i: jnp.split(x, 2)[i], faces) for i in (0, 1)),
-          signs,
-          config.crop_size,
+          faces, of_flipped, signs, config.crop_size
         )
       return jax.vmap(
         lambda face, box, angle: _describe(face, box, angle, config.crop_size, parts)
@@ -169,7 +172,7 @@ class Aligner:
       some = squares[start : start + _BATCH]
       size = 1 << max(len(some) - 1, 0).bit_length()
       padded = np.concatenate(
-        [some, np.tile(np.float32([[0, 0, 1, 1]]), (size - len(some), 1))]
+        [some, np.tile(np.array([[0, 0, 1, 1]], np.float32), (size - len(some), 1))]
       )
       padded_angles = np.zeros(size, np.float32)
       padded_angles[: len(some)] = angles[start : start + _BATCH]
@@ -178,13 +181,14 @@ class Aligner:
           cropping.crop_rotated(image, box, self._size, angle)
           if angle
           else cropping.crop(image, box, self._size)
-          for box, angle in zip(padded, padded_angles)
+          for box, angle in zip(padded, padded_angles, strict=True)
         ]
       )
       out = jax.device_get(
         self._fit(variables, crops, padded, padded_angles, self._geometry, self._parts)
       )
-      parts.append(jax.tree.map(lambda a: a[: len(some)], out))  # pylint: disable=cell-var-from-loop
+      count = len(some)
+      parts.append(jax.tree.map(lambda a, count=count: a[:count], out))
     return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
 

@@ -11,11 +11,12 @@ That line is all there is to a setting. Programs derive its flag from it, `check
 bounds, and `to_json` and `from_json` its place in the record of a run.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import json
 import types
 import typing
-from typing import Any, Mapping, TypeVar
+from typing import Any, TypeVar
 
 REQUIRED = dataclasses.MISSING
 _SETTING, _PART = 'setting', 'part'
@@ -141,7 +142,14 @@ def part(
 
 
 def settings_of(config: type) -> dict[str, Setting]:
-  """The settings among the fields of a dataclass, by name."""
+  """The settings among the fields of a dataclass, by name.
+
+  Args:
+    config: a dataclass.
+
+  Returns:
+    Field name -> setting, in the order of the fields.
+  """
   return {
     field.name: field.metadata[_SETTING]
     for field in dataclasses.fields(config)
@@ -150,7 +158,14 @@ def settings_of(config: type) -> dict[str, Setting]:
 
 
 def parts_of(config: type) -> dict[str, Part]:
-  """The branches among the fields of a dataclass, by name."""
+  """The branches among the fields of a dataclass, by name.
+
+  Args:
+    config: a dataclass.
+
+  Returns:
+    Field name -> branch, in the order of the fields.
+  """
   return {
     field.name: field.metadata[_PART]
     for field in dataclasses.fields(config)
@@ -159,7 +174,15 @@ def parts_of(config: type) -> dict[str, Part]:
 
 
 def default_of(config: type, name: str) -> Any:
-  """The default of a field of a dataclass; REQUIRED = none."""
+  """The default of a field of a dataclass.
+
+  Args:
+    config: a dataclass.
+    name: of one of its fields.
+
+  Returns:
+    The value; `REQUIRED` if there is none.
+  """
   return _fields(config)[name].default
 
 
@@ -168,7 +191,14 @@ def _fields(config):
 
 
 def types_of(config: type) -> dict[str, Any]:
-  """The types of the fields of a dataclass, by name: X for `X | None`."""
+  """The types of the fields of a dataclass, by name: X for `X | None`.
+
+  Args:
+    config: a dataclass.
+
+  Returns:
+    Field name -> type.
+  """
   return {
     name: _without_none(kind)
     for name, kind in typing.get_type_hints(config).items()
@@ -200,7 +230,14 @@ def check(config: Any) -> None:
 
 
 def to_json(config: Any) -> dict[str, Any]:
-  """A dataclass tree as a JSON object, the same for equal trees."""
+  """A dataclass tree as a JSON object, the same for equal trees.
+
+  Args:
+    config: the dataclass at the root.
+
+  Returns:
+    The JSON object; tuples have become lists.
+  """
   return json.loads(json.dumps(dataclasses.asdict(config)))
 
 

@@ -12,8 +12,9 @@ Frames, fixed once for the whole project:
                W x H image is (-0.5, -0.5, W, H).
 """
 
+from collections.abc import Mapping
 import dataclasses
-from typing import Any, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,14 +60,17 @@ class MorphableModel:
 
   @property
   def num_vertices(self) -> int:
+    """Q."""
     return self.mean_shape.shape[0]
 
   @property
   def num_identity(self) -> int:
+    """N_I."""
     return self.identity_basis.shape[0]
 
   @property
   def num_expression(self) -> int:
+    """N_E."""
     return self.expression_basis.shape[0]
 
   @property

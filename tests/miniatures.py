@@ -130,7 +130,7 @@ def write_300wlp(root: pathlib.Path, variants: int = 2) -> np.ndarray:
 def write_aflw2000(root: pathlib.Path, count: int = 4) -> np.ndarray:
   """AFLW2000-3D; returns the landmarks."""
   points, cameras = faces(count, seed=1)
-  for number, (face, camera) in enumerate(zip(points, cameras)):
+  for number, (face, camera) in enumerate(zip(points, cameras, strict=True)):
     path = root / f'image{number + 2:05d}.jpg'
     _put(path, image(number))
     depth = np.linspace(-50, 50, 68)[None]

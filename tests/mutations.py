@@ -3,9 +3,9 @@
 `python -m tests.mutations` copies the package and its tests to a temporary folder,
 puts in one fault after the other as a replacement of text, and runs the few test files
 that should fail. It prints a table, fault -> tests that failed, and exits with 1 if a
-fault survives or its text is no longer in the code. `python -m tests.mutations NAME ...`
-tries these faults alone. It is not a part of the suite: every fault is a run of its
-own, and all of them take some minutes.
+fault survives or its text is no longer in the code. `python -m tests.mutations NAME
+...` tries these faults alone. It is not a part of the suite: every fault is a run of
+its own, and all of them take some minutes.
 """
 
 import dataclasses
@@ -106,7 +106,8 @@ FAULTS = {
   ),
   'jitter that ignores P': Fault(
     'pifa_jax/learning/batching.py',
-    'face = boxes.crop_params(unflatten_params(row.params, num_identity), box, crop_size)',
+    'face = boxes.crop_params('
+    'unflatten_params(row.params, num_identity), box, crop_size)',
     'face = boxes.crop_params(\n'
     '      unflatten_params(row.params, num_identity), square, crop_size\n'
     '    )',
@@ -158,6 +159,7 @@ def failed_tests(fault: Fault, folder: pathlib.Path) -> list[str]:
       cwd=folder,
       text=True,
       capture_output=True,
+      check=False,
     )
   finally:
     module.write_text(text)

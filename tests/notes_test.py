@@ -62,9 +62,9 @@ def _dead_links(path, text):
       continue
     name, _, anchor = target.partition('#')
     file = path.parent / name if name else path
-    if not file.exists():
-      yield target
-    elif anchor and anchor not in _anchors(file.read_text() if name else text):
+    if not file.exists() or (
+      anchor and anchor not in _anchors(file.read_text() if name else text)
+    ):
       yield target
 
 

@@ -58,6 +58,7 @@ def run(
     capture_output=True,
     env=environment(**shared),
     timeout=300,
+    check=False,
   )
   if done.returncode != code or 'Traceback' in done.stderr:
     raise AssertionError(

@@ -33,7 +33,7 @@ class ReadmeTest(absltest.TestCase):
   def test_the_library_example_runs(self):
     code = re.search(r'```python\n(.*?)\n```', self.readme, re.DOTALL).group(1)
     names = {}
-    exec(compile(code, 'README.md', 'exec'), names)  # pylint: disable=exec-used
+    exec(compile(code, 'README.md', 'exec'), names)
     # The fit comes back to the landmarks that it was given.
     self.assertLess(float(names['residual']), 0.005)
     self.assertEqual(names['mesh'].shape, (17655, 3))

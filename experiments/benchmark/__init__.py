@@ -1,0 +1,1 @@
+"""Times the layer, the network and training steps; and what others time."""

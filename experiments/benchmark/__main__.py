@@ -73,7 +73,14 @@ flags.DEFINE_integer(
 
 
 def main(run: cli.Run) -> int:
-  """Measures; returns the exit code."""
+  """Measures what the flags ask for.
+
+  Args:
+    run: the record of this run, of `cli.run`.
+
+  Returns:
+    The exit code.
+  """
   f = flags.FLAGS
   unknown = [part for part in f.parts if part not in PARTS]
   if unknown:
@@ -133,7 +140,7 @@ def _devices(count):
 
 def _batch_sizes(flag, num_devices):
   sizes = []
-  for text in flags.FLAGS[flag].value:
+  for text in flags.FLAGS[flag].value or ():
     if not text.isdigit() or int(text) < 1 or int(text) % num_devices:
       raise cli.UserError(
         f'--{flag}={text} is not a number of faces for {num_devices} devices; use '

@@ -5,7 +5,6 @@ measurement.
 """
 
 import functools
-import types
 
 import jax
 import jax.numpy as jnp
@@ -156,7 +155,7 @@ def posed_faces(
 
 def splat_inputs(
   model: MorphableModel, mask: Array, face: FaceParams
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+) -> tuple[Array, Array, Array, Array]:
   """Computes what `visualization.splat` takes, for all vertices of one face.
 
   Args:
@@ -192,15 +191,15 @@ def cotangent(size: int, seed: int, dtype: str) -> np.ndarray:
   return np.random.default_rng(seed).normal(size=(size, size)).astype(dtype)
 
 
-def cached_faces(landmark_model: MorphableModel, seed: int) -> types.SimpleNamespace:
-  """Makes what `sampler.rows` reads of a crop cache: noise with P^0's landmarks.
+def cached_faces(landmark_model: MorphableModel, seed: int) -> crop_cache.CropCache:
+  """Makes a crop cache in memory: noise with P^0's landmarks.
 
   Args:
     landmark_model: `projection.landmark_model` of the scheme.
     seed: of the noise.
 
   Returns:
-    The arrays of `crop_cache.CropCache` that training reads, for NUM_CROPS crops.
+    NUM_CROPS crops.
   """
   side = crop_cache.IMAGE_SIZE
   face = boxes.initial_params(landmark_model, round(side / crop_cache.MARGIN))
@@ -208,7 +207,7 @@ def cached_faces(landmark_model: MorphableModel, seed: int) -> types.SimpleNames
   edge = side * (1 - 1 / crop_cache.MARGIN) / 2
   repeat = lambda row: np.repeat(np.asarray(row)[None], NUM_CROPS, axis=0)
   camera = jnp.asarray(face.camera).at[:, 3].add(edge)
-  return types.SimpleNamespace(
+  return crop_cache.CropCache(
     images=np.random.default_rng(seed).integers(
       0, 256, (NUM_CROPS, side, side, 3), np.uint8
     ),
@@ -218,4 +217,11 @@ def cached_faces(landmark_model: MorphableModel, seed: int) -> types.SimpleNames
     boxes=repeat([edge - 0.5, edge - 0.5, side - 2 * edge, side - 2 * edge]).astype(
       np.float32
     ),
+    residuals=np.zeros(NUM_CROPS, np.float32),
+    poses=np.zeros((NUM_CROPS, 3), np.float32),
+    pixel_sizes=np.ones(NUM_CROPS, np.float32),
+    names=[''] * NUM_CROPS,
+    groups=[''] * NUM_CROPS,
+    content_hash='',
+    meta={},
   )

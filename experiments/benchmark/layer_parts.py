@@ -4,8 +4,9 @@ Every part is a generator of groups of cases; the cases of a group take turns. E
 takes the settings and the batch sizes, in faces over all devices.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 import functools
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp

@@ -4,10 +4,11 @@ Every part is a generator of groups of cases; each takes the settings and the ba
 sizes, in faces over all devices.
 """
 
+from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
 import time
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp

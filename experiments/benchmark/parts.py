@@ -1,6 +1,6 @@
 """The parts of the benchmark by name, in the order in which they are measured."""
 
-from typing import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from experiments.benchmark import layer_parts, network_parts
 from experiments.benchmark.settings import Settings

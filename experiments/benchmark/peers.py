@@ -4,8 +4,8 @@ The same work in NumPy, PyTorch and numba, for `experiments.benchmark --peers`. 
 and numba are no dependencies: what is not installed is left out.
 """
 
+from collections.abc import Callable
 import importlib.util
-from typing import Callable
 
 import numpy as np
 

@@ -1,9 +1,10 @@
 """What the benchmark says: a line a group, benchmark.json, the table, linearity.png."""
 
+from collections.abc import Mapping, Sequence
 import json
 import resource
 import sys
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -59,7 +60,14 @@ def write_json(
 
 
 def device_name(devices: Sequence[jax.Device]) -> str:
-  """Names the devices, such as '1 x cpu'."""
+  """Names the devices, such as '1 x cpu'.
+
+  Args:
+    devices: at least one; all of one kind.
+
+  Returns:
+    The number of devices and their kind.
+  """
   return f'{len(devices)} x {devices[0].device_kind}'
 
 
@@ -150,7 +158,7 @@ def table(rows: Sequence[Row]) -> str:
   return '\n'.join(
     '  '.join(
       cell.ljust(width) if i < 2 else cell.rjust(width)
-      for i, (cell, width) in enumerate(zip(line, widths))
+      for i, (cell, width) in enumerate(zip(line, widths, strict=True))
     )
     for line in lines
   )

@@ -1,8 +1,9 @@
 """How a case is measured: compiled apart, warmed up, timed in turns with ceilings."""
 
+from collections.abc import Callable, Sequence
 import dataclasses
 import time
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -171,7 +172,7 @@ def measure(
   copy = ceilings[1].counts.bytes / median[1]
   return [
     _row(case, times, product, copy)
-    for case, times in zip(cases, seconds.T[len(ceilings) :])
+    for case, times in zip(cases, seconds.T[len(ceilings) :], strict=True)
   ]
 
 

@@ -1,0 +1,1 @@
+"""Builds the built-in face model from the public sources it is made of."""

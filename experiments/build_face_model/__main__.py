@@ -50,7 +50,11 @@ _IMAGE = flags.DEFINE_string(
 
 
 def main(argv: list[str]) -> None:
-  """Builds the asset and, with --image, its image."""
+  """Builds the asset and, with --image, its image.
+
+  Args:
+    argv: the command line; all that is no flag is refused.
+  """
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments {argv[1:]}; flags start with --.')
   with open_wheel(_WHEEL.value) as wheel:

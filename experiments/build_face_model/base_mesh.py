@@ -49,7 +49,7 @@ class BaseMesh:
     self.faces_of_edge: dict[frozenset, list[int]] = collections.defaultdict(list)
     self.faces_of_vertex: dict[int, list[int]] = collections.defaultdict(list)
     for face, corners in enumerate(self.body.tolist()):
-      for a, b in zip(corners, corners[1:] + corners[:1]):
+      for a, b in zip(corners, corners[1:] + corners[:1], strict=True):
         self.neighbours[a].add(b)
         self.neighbours[b].add(a)
         self.faces_of_edge[frozenset((a, b))].append(face)
@@ -96,12 +96,12 @@ class BaseMesh:
     Returns:
       Sorted ids of faces.
     """
-    fence = {frozenset(pair) for pair in zip(loop, loop[1:] + loop[:1])}
+    fence = {frozenset(pair) for pair in zip(loop, loop[1:] + loop[:1], strict=True)}
     stack = list(self.faces_of_vertex[seed])
     found = set(stack)
     while stack:
       corners = self.body[stack.pop()].tolist()
-      for edge in zip(corners, corners[1:] + corners[:1]):
+      for edge in zip(corners, corners[1:] + corners[:1], strict=True):
         if frozenset(edge) not in fence:
           for face in self.faces_of_edge[frozenset(edge)]:
             if face not in found:

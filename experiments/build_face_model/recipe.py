@@ -133,7 +133,7 @@ def _expression_modes(targets, rng, mirror, rendered):
   _log_shares('expression', share)
   return _Modes(modes * usual[:, None, None], share), {
     name.removeprefix(wheel_lib.UNITS).removesuffix('.target'): unit
-    for name, unit in zip(names, (units * usual).astype(np.float16))
+    for name, unit in zip(names, (units * usual).astype(np.float16), strict=True)
   }
 
 

@@ -1,5 +1,6 @@
 """The regions of the face model: skin and its parts, eyes, openings, and masks."""
 
+import itertools
 from typing import NamedTuple
 import zipfile
 
@@ -111,7 +112,7 @@ def _brows(mean, ibug68):
   curve = mean[ibug68[22:27]]
   mirrored = np.where(mean[:, :1] < 0, mean * [-1, 1, 1], mean)
   distance = np.min(
-    [_segment_distance(mirrored, p, q) for p, q in zip(curve[:-1], curve[1:])], axis=0
+    [_segment_distance(mirrored, p, q) for p, q in itertools.pairwise(curve)], axis=0
   )
   return np.nonzero(distance < _BROW_HALF_WIDTH)[0]
 

@@ -33,7 +33,11 @@ def _macro_weights(count, rng):
   """Population, gender, age and build, as MakeHuman blends them: as products."""
   columns = {}
   population = dict(
-    zip(('african', 'asian', 'caucasian'), rng.dirichlet(np.full(3, 0.7), count).T)
+    zip(
+      ('african', 'asian', 'caucasian'),
+      rng.dirichlet(np.full(3, 0.7), count).T,
+      strict=True,
+    )
   )
   male = rng.beta(0.6, 0.6, count)
   gender = {'female': 1 - male, 'male': male}
@@ -139,10 +143,13 @@ def sample_expressions(
         row[column['jawOpen']] = max(row[column['jawOpen']], value)
       elif name.startswith('eyeLook'):
         row[column[other_eye(name)]] = value
-      elif name.endswith(('Left', 'Right')) and name not in _SIDEWAYS:
-        if rng.uniform() < 0.7:
-          other = name[:-4] + 'Right' if name.endswith('Left') else name[:-5] + 'Left'
-          row[column[other]] = value
+      elif (
+        name.endswith(('Left', 'Right'))
+        and name not in _SIDEWAYS
+        and rng.uniform() < 0.7
+      ):
+        other = name[:-4] + 'Right' if name.endswith('Left') else name[:-5] + 'Left'
+        row[column[other]] = value
   return [f'{UNITS}{name}.target' for name in names], weights
 
 

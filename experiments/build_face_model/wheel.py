@@ -1,4 +1,4 @@
-"""The wheel that the face model is built from: its check, and where things lie in it."""
+"""The wheel that the face model is built from: its check, and where things lie."""
 
 import hashlib
 import zipfile

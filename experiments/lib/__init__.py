@@ -1,0 +1,1 @@
+"""What the programs share: flags, data, weights, scores, figures, files."""

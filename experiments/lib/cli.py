@@ -3,6 +3,7 @@
 A program defines its flags, writes `main(run)` and ends with `cli.start(main)`.
 """
 
+from collections.abc import Callable
 import datetime
 import json
 import math
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from typing import Any, Callable
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -57,7 +58,8 @@ def start(main: Callable[['Run'], int]) -> None:
   Args:
     main: takes the Run, returns the exit code.
   """
-  # --help shows the key flags of the main module; those of experiments.lib belong to it.
+  # --help shows the key flags of the main module; those of experiments.lib belong
+  # to it.
   for module, found in flags.FLAGS.flags_by_module_dict().items():
     for flag in found if module.startswith('experiments') else ():
       flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
@@ -108,7 +110,8 @@ def _keep_compiled(folder):
   # Imported here, so that --help does not wait for it.
   import jax
 
-  if jax.config.jax_compilation_cache_dir:  # the user's own, of the environment
+  # The user's own, of the environment. JAX's types do not list its settings.
+  if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     return
   folder = os.path.abspath(os.path.expanduser(folder))
   try:
@@ -198,7 +201,11 @@ class Run:
   """
 
   def __init__(self, program: str):
-    """Begins an empty record; nothing is written before `open`."""
+    """Begins an empty record; nothing is written before `open`.
+
+    Args:
+      program: its name.
+    """
     self.program = program
     self.workdir: str | None = None
     self._record: dict[str, Any] = {}
@@ -208,6 +215,9 @@ class Run:
 
     Args:
       workdir: the folder; None = runs/<program>.
+
+    Returns:
+      The absolute path.
     """
     return os.path.abspath(workdir or os.path.join('runs', self.program))
 
@@ -299,7 +309,7 @@ class Run:
 
 
 def _now():
-  return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
+  return datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
 
 
 def _versions():
@@ -328,6 +338,7 @@ def _commit():
       capture_output=True,
       text=True,
       timeout=5,
+      check=False,
     )
   except (OSError, subprocess.TimeoutExpired):
     return None

@@ -158,8 +158,8 @@ class TrainerSettings:
   )
 
 
-# Defined here, where every program finds them: a flag file of a training run also serves
-# the programs that read what it made.
+# Defined here, where every program finds them: a flag file of a training run also
+# serves the programs that read what it made.
 derived_flags.define(RunConfig)
 derived_flags.define(TrainerSettings)
 # The one flag that is no field: it cuts or continues the preset's lists.

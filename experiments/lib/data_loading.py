@@ -1,8 +1,9 @@
 """Opens the data set that the flags name, for training and for evaluation."""
 
+from collections.abc import Callable
 import dataclasses
 import os
-from typing import Any, Callable
+from typing import Any
 
 from absl import flags
 import numpy as np
@@ -306,7 +307,14 @@ def test_or_validation(data: TrainingData, log: Log) -> TestData:
 
 
 def validation_as_test(data: TrainingData) -> TestData:
-  """The held-out rows, for a final score where there is no test set."""
+  """The held-out rows, for a final score where there is no test set.
+
+  Args:
+    data: the training set, with its held-out rows.
+
+  Returns:
+    The held-out rows as a test set, with the same landmark scheme and face model.
+  """
   ids = data.validation_ids
   rows = data.crops
   held_out = dataclasses.replace(

@@ -4,6 +4,7 @@ A field that is declared with `pifa_jax.settings.setting` has a flag of its name
 its help, bounds and choices. Fields without are facts that a program finds out.
 """
 
+from collections.abc import Callable
 import dataclasses
 from typing import Any, TypeVar
 
@@ -118,7 +119,7 @@ def _pair(text):
 
 
 # One item of a comma-separated list.
-_PARSERS = {
+_PARSERS: dict[Any, Callable[[str], Any]] = {
   tuple[str, ...]: str,
   tuple[float, ...]: float,
   tuple[tuple[float, float], ...]: _pair,

@@ -9,7 +9,14 @@ GREEN, RED, WHITE = (40, 220, 60), (235, 50, 45), (255, 255, 255)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-  """(H, W, 3) in [-1, 1] -> uint8."""
+  """An input of the network as pixels.
+
+  Args:
+    image: (H, W, 3) in [-1, 1]; values beyond are clipped.
+
+  Returns:
+    (H, W, 3) uint8.
+  """
   return np.clip((np.asarray(image) + 1) * 127.5, 0, 255).astype(np.uint8)
 
 
@@ -42,7 +49,10 @@ def face(
   place = lambda p: (np.asarray(p, float) + 0.5) * scale - 0.5
   radius = max(1.5, size / 110)
   dots = [] if target is None else [(p, WHITE, radius * 0.6) for p in place(target)]
-  dots += [(p, GREEN if v else RED, radius) for p, v in zip(place(points), visible)]
+  dots += [
+    (p, GREEN if v else RED, radius)
+    for p, v in zip(place(points), visible, strict=True)
+  ]
   for place_of, color, r in dots:
     _dot(pen, place_of, r, color)
   if caption:
@@ -73,7 +83,7 @@ def photo(image: np.ndarray, points: np.ndarray, visible: np.ndarray) -> Image.I
     (width * scale, height * scale), Image.Resampling.BICUBIC
   )
   pen = ImageDraw.Draw(figure)
-  for face_points, seen in zip(np.asarray(points, float), visible):
+  for face_points, seen in zip(np.asarray(points, float), visible, strict=True):
     size = np.sqrt(np.prod(np.ptp(face_points, axis=0))) * scale
     radius = max(1.0, size / 110)
     # Hidden ones first: the visible ones are in front.
@@ -83,7 +93,15 @@ def photo(image: np.ndarray, points: np.ndarray, visible: np.ndarray) -> Image.I
 
 
 def visualization(plane: np.ndarray, *, size: int = 224) -> Image.Image:
-  """One visualization V as a grey image, zero in the middle (Fig. 10)."""
+  """One visualization V as a grey image, zero in the middle (Fig. 10).
+
+  Args:
+    plane: (h, w) V; 2.55 above or below zero is white or black.
+    size: side of the image, pixels.
+
+  Returns:
+    The image, (size, size) RGB.
+  """
   plane = np.asarray(plane, np.float32)
   grey = np.uint8(np.clip(127.5 + 50.0 * plane, 0, 255))
   return (
@@ -218,7 +236,8 @@ def figure(width: float, height: float) -> Any:
   """An empty figure of matplotlib's.
 
   Args:
-    width, height: inches.
+    width: inches.
+    height: inches.
 
   Returns:
     A matplotlib.figure.Figure; None if matplotlib is not installed.

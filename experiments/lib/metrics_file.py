@@ -1,5 +1,6 @@
 """metrics.jsonl of a training run, and TensorBoard beside it."""
 
+import contextlib
 import json
 import math
 import os
@@ -35,7 +36,7 @@ class MetricsFile:
     with open(self.path + '.tmp', 'w') as file:
       file.writelines(json.dumps(cli.json_value(line)) + '\n' for line in self.lines)
     os.replace(self.path + '.tmp', self.path)
-    self._file = open(self.path, 'a')
+    self._file = open(self.path, 'a')  # noqa: SIM115 until `close`
     self._events = None
     if tensorboard:
       try:
@@ -47,7 +48,14 @@ class MetricsFile:
       )
 
   def last(self, split: str) -> dict[str, Any] | None:
-    """The newest line of a split, such as 'validation'; None if there is none."""
+    """The newest line of a split.
+
+    Args:
+      split: such as 'validation'.
+
+    Returns:
+      The line; None if the split has none.
+    """
     lines = (line for line in reversed(self.lines) if line.get('split') == split)
     return next(lines, None)
 
@@ -88,8 +96,7 @@ def _read(path):
   lines = []
   with open(path) as file:
     for line in file:
-      try:
+      # The last line of a killed run may be cut.
+      with contextlib.suppress(json.JSONDecodeError):
         lines.append(json.loads(line))
-      except json.JSONDecodeError:  # the last line of a killed run
-        pass
   return lines

@@ -1,9 +1,9 @@
 """Where the results on many files go: a tree like that of the inputs, apart from it."""
 
+from collections.abc import Iterable
 import json
 import os
 import pathlib
-from typing import Iterable
 
 from experiments.lib import cli
 
@@ -103,10 +103,25 @@ def _has_run(folder):
 
 
 def printable(name: str) -> str:
-  """A file's name for stdout and tables: bytes that are no text are escaped."""
+  """A file's name for stdout and tables: bytes that are no text are escaped.
+
+  Args:
+    name: as the system gave it.
+
+  Returns:
+    Text that every terminal and table can take.
+  """
   return name.encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
 def count_of(number: int, what: str) -> str:
-  """'1 photo', '2 photos'."""
+  """A number with its noun.
+
+  Args:
+    number: how many.
+    what: the noun, singular; its plural ends in s.
+
+  Returns:
+    Such as '1 photo' or '2 photos'.
+  """
   return f'{number} {what}{"" if number == 1 else "s"}'

@@ -74,7 +74,7 @@ class _ListSerializer(flags.ArgumentSerializer):
 def define_path(
   name: str,
   default: str | None,
-  help: str,  # pylint: disable=redefined-builtin
+  help: str,
   *,
   flag_values: flags.FlagValues = flags.FLAGS,
   required: bool = False,
@@ -105,11 +105,21 @@ def define_path(
 def define_path_list(
   name: str,
   default: list[str] | None,
-  help: str,  # pylint: disable=redefined-builtin
+  help: str,
   *,
   flag_values: flags.FlagValues = flags.FLAGS,
 ) -> flags.FlagHolder:
-  """Defines a flag that names several files or folders; arguments of `define_path`."""
+  """Defines a flag that names several files or folders, separated by commas.
+
+  Args:
+    name: of the flag.
+    default: its value if it is not given; `~` is expanded in it, too.
+    help: one sentence for --help.
+    flag_values: where to define it.
+
+  Returns:
+    The flag's holder, as of `flags.DEFINE_list`.
+  """
   return flags.DEFINE(
     PathListParser(),
     name,

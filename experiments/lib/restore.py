@@ -1,8 +1,9 @@
 """Opens trained weights: a work folder of experiments.train, or a file of them."""
 
+from collections.abc import Collection
 import dataclasses
 import os
-from typing import Any, Collection
+from typing import Any
 
 from absl import flags
 import flax.traverse_util
@@ -23,9 +24,9 @@ class CheckpointSettings:
 
   checkpoint: str | None = setting(
     None,
-    'Work folder of a training run, a file of experiments.export_weights, or "builtin", '
-    'the weights that come with the package. Default: --workdir, which a flag file '
-    'gives, else builtin.',
+    'Work folder of a training run, a file of experiments.export_weights, or '
+    '"builtin", the weights that come with the package. Default: --workdir, which a '
+    'flag file gives, else builtin.',
   )
   weights: str = setting(
     'latest',
@@ -185,7 +186,7 @@ def face_model(
   Raises:
     UserError: if the face model has changed since.
   """
-  setattr(f, 'face_model', run.config.face_model)
+  setattr(f, 'face_model', run.config.face_model)  # noqa: B010 absl has no type for it
   model = face_models.load_face_model(run.config.face_model)
   scheme = run.config.landmark_scheme
   if (

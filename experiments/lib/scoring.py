@@ -1,16 +1,22 @@
 """Runs a network over a crop cache, and words what was measured."""
 
 import copy
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.lib import figures
+from experiments.lib.config import RunConfig
+from experiments.lib.data_loading import TestData
 from pifa_jax.datasets import sampler
+from pifa_jax.datasets.crop_cache import CropCache
 from pifa_jax.evaluation import metrics, protocols
 from pifa_jax.learning import batching, training
 from pifa_jax.learning.batching import AugmentConfig
+from pifa_jax.learning.network import NetworkGeometry, PifaNetwork
+from pifa_jax.types import MorphableModel
 
 _BATCH = 32
 # Evaluations that jitter boxes use a fixed seed: every checkpoint sees the same boxes.
@@ -21,12 +27,17 @@ class Evaluator:
   """One compiled program that scores batches of a fixed size."""
 
   def __init__(
-    self, network, geometry, landmark_model, *, box_noise: float | None = None
+    self,
+    network: PifaNetwork,
+    geometry: NetworkGeometry,
+    landmark_model: MorphableModel,
+    *,
+    box_noise: float | None = None,
   ):
     """Makes an evaluator.
 
     Args:
-      network: a PifaNetwork; its axis name is dropped.
+      network: its axis name is dropped.
       geometry: of `network_geometry`.
       landmark_model: of the evaluation scheme.
       box_noise: perturb the boxes by this share of their size, location and side;
@@ -58,14 +69,27 @@ class Evaluator:
     self._score = jax.jit(score)
 
   def with_box_noise(self, box_noise: float) -> 'Evaluator':
-    """The same evaluator, and the same compiled program, for other box noise."""
+    """The same evaluator, and the same compiled program, for other box noise.
+
+    Args:
+      box_noise: share of the size of the boxes by which location and side are
+        perturbed.
+
+    Returns:
+      Another evaluator.
+    """
     other = copy.copy(self)
     other._box_noise = box_noise
     return other
 
   def predict(
-    self, variables, crops, ids: np.ndarray, *, only_errors: bool = False
-  ) -> dict:
+    self,
+    variables: dict[str, Any],
+    crops: CropCache,
+    ids: np.ndarray,
+    *,
+    only_errors: bool = False,
+  ) -> dict[str, Any]:
     """Everything `training.evaluate_rows` gives, for the chosen samples.
 
     Args:
@@ -96,19 +120,24 @@ class Evaluator:
       real = int(weight.sum())
       parts.append(
         {
-          name: jax.tree.map(lambda a: np.take(a, np.arange(real), _axis(name)), value)
+          name: jax.tree.map(
+            lambda a, name=name, real=real: np.take(a, np.arange(real), _axis(name)),
+            value,
+          )
           for name, value in out.items()
         }
       )
     return {
       name: jax.tree.map(
-        lambda *arrays: np.concatenate(arrays, axis=_axis(name)),
+        lambda *arrays, name=name: np.concatenate(arrays, axis=_axis(name)),
         *[part[name] for part in parts],
       )
       for name in parts[0]
     }
 
-  def errors(self, variables, crops, ids: np.ndarray) -> tuple[np.ndarray, int]:
+  def errors(
+    self, variables: dict[str, Any], crops: CropCache, ids: np.ndarray
+  ) -> tuple[np.ndarray, int]:
     """Mean NME after every block by protocol 'box'.
 
     Visible landmarks, over the provided box.
@@ -167,8 +196,8 @@ def image_errors(
 
 
 def statement(
-  config,
-  data,
+  config: RunConfig,
+  data: TestData,
   protocol: protocols.Protocol,
   step: int,
   *,
@@ -178,8 +207,8 @@ def statement(
   """What a result line must say to be comparable.
 
   Args:
-    config: the RunConfig.
-    data: the TestData.
+    config: of the run that made the weights.
+    data: what was scored.
     protocol: the definitions.
     step: of the weights.
     labels: the landmark scheme of the predictions.

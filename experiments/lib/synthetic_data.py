@@ -1,9 +1,10 @@
 """Opens the sets of synthetic faces that the flags name."""
 
+from collections.abc import Callable, Sequence
 import dataclasses
 import os
 import pathlib
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,14 @@ class SyntheticSettings:
   data_seed: int = setting(0, 'Seed of the synthetic faces.', low=0)
 
   def seed(self, split: str) -> int:
-    """The seed of a split: test faces are not further along the training faces."""
+    """The seed of a split: test faces are not further along the training faces.
+
+    Args:
+      split: 'train' or 'test'.
+
+    Returns:
+      The seed of `synthetic.generate`.
+    """
     return 2 * self.data_seed + (split == 'test')
 
 
@@ -114,7 +122,14 @@ def _fields(pairs: Sequence[str]) -> dict[str, float]:
 
 
 def set_name(faces: SyntheticFaces) -> str:
-  """Names a test set: results of different sets go into different folders."""
+  """Names a test set: results of different sets go into different folders.
+
+  Args:
+    faces: what the faces of the set show.
+
+  Returns:
+    'synthetic', and what differs from the usual renderer and face model.
+  """
   name = ['synthetic']
   if faces.renderer != 'full':
     name.append(faces.renderer)

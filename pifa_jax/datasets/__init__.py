@@ -1,0 +1,1 @@
+"""Readers of data sets, caches of their crops, and generated faces."""

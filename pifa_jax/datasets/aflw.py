@@ -62,7 +62,9 @@ def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   boxes, labels, listed = _tables(root, sources, split, folder)
   landmarks, visible, notes = split_labels(labels)
   paths, samples, rejects, absent = [], [], [], 0
-  for number, (box, points, seen) in enumerate(zip(boxes, landmarks, visible), start=1):
+  for number, (box, points, seen) in enumerate(
+    zip(boxes, landmarks, visible, strict=True), start=1
+  ):
     path = listed.get(str(number))
     name = f'{folder}/{path.name if path else f"{number}.jpg"}'
     reason = label_problem(box, points, seen)
@@ -203,7 +205,7 @@ def _crowding(points, large, small):
   known = large | small
   ratios = []
   distance = np.full(known.shape, np.nan)
-  for row, (face, some) in enumerate(zip(points, known)):
+  for row, (face, some) in enumerate(zip(points, known, strict=True)):
     if some.sum() < 4:
       continue
     face = face[some]

@@ -2,8 +2,8 @@
 
 COFW_train.mat or COFW_train_color.mat with IsTr (a cell of images), bboxesTr (n, 4)
 rows x y w h and phisTr (n, 87) rows x1..x29 y1..y29 o1..o29, o = 1 where an object
-hides the point; COFW_test... with IsT, bboxesT, phisT. Counted from 1, as in Matlab. The
-files of the release are of Matlab's version 7.3 and need the package h5py.
+hides the point; COFW_test... with IsT, bboxesT, phisT. Counted from 1, as in Matlab.
+The files of the release are of Matlab's version 7.3 and need the package h5py.
 """
 
 import collections.abc
@@ -72,7 +72,7 @@ def read_cofw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
       f'{labels.shape} do not agree; wanted rows of 4 and of {3 * POINTS} numbers.'
     )
   rows, samples, rejects = [], [], []
-  for row, (box, label) in enumerate(zip(boxes, labels)):
+  for row, (box, label) in enumerate(zip(boxes, labels, strict=True)):
     name = f'{split}/{row + 1}'
     x, y, hidden = label.reshape(3, POINTS)
     points = np.stack([x, y], axis=1) - 1.0
@@ -156,7 +156,7 @@ def _read_hdf5(path, keys):
         _check_image(images[0], 1, path)
     return images, boxes, labels
   # h5py raises OSError, KeyError, RuntimeError, TypeError, ... on damaged files.
-  except Exception as error:  # pylint: disable=broad-except
+  except Exception as error:
     raise ValueError(
       f'{path.name} is not a file of COFW that can be read ({error}); get it again.'
     ) from error

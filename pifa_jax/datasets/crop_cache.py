@@ -6,6 +6,7 @@ folder holds plain .npy arrays and dataset.json; a folder is named by the hash o
 all that went into it, so a stale one is never read.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 import csv
 import dataclasses
 import hashlib
@@ -15,7 +16,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +52,9 @@ def margin_for(shift: float, scale: float, box_scale: float = 1.0) -> float:
   where in its image the face is.
 
   Args:
-    shift, scale, box_scale: see `boxes.jitter_box`.
+    shift: of `boxes.jitter_box`, as the next two.
+    scale: how much the sides change, at most.
+    box_scale: factor of the sides.
 
   Returns:
     `MARGIN`, or more, in steps of a tenth.
@@ -271,7 +274,7 @@ def crop_samples(
   ).astype(np.float32)
   arrays = {name: value[good] for name, value in arrays.items()}
   for name in ('names', 'groups'):
-    arrays[name] = [value for value, g in zip(columns[name], good) if g]
+    arrays[name] = [value for value, g in zip(columns[name], good, strict=True) if g]
   return Crops(arrays, rejects, doubts)
 
 

@@ -105,7 +105,7 @@ def read_folder(
 
 def _of_split(root, image_paths, split):
   """The photos of a split, and notes about those that are in none."""
-  places = {name: [] for name in ('train', 'test', '')}
+  places: dict[str, list[pathlib.Path]] = {name: [] for name in ('train', 'test', '')}
   for path in image_paths:
     parts = {part.lower() for part in path.relative_to(root).parts[:-1]}
     of = [name for name, words in _SPLIT_FOLDERS.items() if parts & set(words)]

@@ -9,8 +9,8 @@ from pifa_jax.types import MorphableModel, flatten_params, unflatten_params
 
 # So few points are met by some face in whatever order they come.
 FEW_POINTS = 10
-# Largest median residual of labels that follow a scheme, of a fit of pose and shape, and
-# of the mean face alone.
+# Largest median residual of labels that follow a scheme, of a fit of pose and shape,
+# and of the mean face alone.
 _LARGEST = 0.08
 _LARGEST_OF_MEAN_FACE = 0.2
 
@@ -169,7 +169,7 @@ def contradictions(
   finite = residuals[np.isfinite(residuals)]
   usual = np.median(finite) if len(finite) else np.inf
   reasons = []
-  for part, seen, residual in zip(share, total, residuals):
+  for part, seen, residual in zip(share, total, residuals, strict=True):
     reason = None
     if not np.isfinite(residual):
       pass  # rejected anyway, with its own reason

@@ -1,7 +1,7 @@
 """Photos that lie behind synthetic faces."""
 
+from collections.abc import Iterable
 import pathlib
-from typing import Iterable
 
 import numpy as np
 

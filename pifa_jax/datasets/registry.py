@@ -1,8 +1,9 @@
 """The labelled data sets by name: how each is read, and what is known of it."""
 
+from collections.abc import Callable
 import dataclasses
 import pathlib
-from typing import Any, Callable
+from typing import Any
 
 from pifa_jax.datasets import aflw, afw, coco, cofw, folder, ibug, w300lp, wflw
 from pifa_jax.datasets.samples import MissingSplitError, SampleSet

@@ -3,13 +3,14 @@
 Both are functions of (seed, step): there is no iterator to save or restore.
 """
 
+from collections.abc import Callable, Iterator
 import functools
 import os
-from typing import Callable
 
 import jax
 import numpy as np
 
+from pifa_jax.datasets.crop_cache import CropCache
 from pifa_jax.learning import parallel
 from pifa_jax.learning.batching import CropRows
 
@@ -51,7 +52,9 @@ def sample_ids(seed: int, step: int, batch_size: int, num_samples: int) -> np.nd
   return ids
 
 
-def padded_batches(num_samples: int, batch_size: int):
+def padded_batches(
+  num_samples: int, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Covers 0..num_samples-1 in order, in batches of one size.
 
   Args:
@@ -68,34 +71,37 @@ def padded_batches(num_samples: int, batch_size: int):
     yield np.where(real, ids, 0), real.astype(np.float32)
 
 
-def rows(crops, ids: np.ndarray, weight: np.ndarray | None = None) -> CropRows:
+def rows(
+  crops: CropCache, ids: np.ndarray | slice, weight: np.ndarray | None = None
+) -> CropRows:
   """The rows of a crop cache, read from its memory map.
 
   Args:
-    crops: `crop_cache.CropCache`.
-    ids: (B,) sample numbers.
+    crops: the crop cache.
+    ids: (B,) sample numbers, or a slice of the samples.
     weight: (B,) default: ones.
 
   Returns:
     NumPy arrays, ready for the device.
   """
+  box = crops.boxes[ids]
   if weight is None:
-    weight = np.ones(len(ids), np.float32)
+    weight = np.ones(len(box), np.float32)
   return CropRows(
     image=crops.images[ids],
     landmarks=crops.landmarks[ids],
     visible=crops.visible[ids],
     params=crops.params[ids],
-    box=crops.boxes[ids],
+    box=box,
     weight=weight,
   )
 
 
-def whole_set(crops) -> CropRows:
+def whole_set(crops: CropCache) -> CropRows:
   """All rows of a crop cache, the images still in its memory map.
 
   Args:
-    crops: `crop_cache.CropCache`.
+    crops: the crop cache.
 
   Returns:
     NumPy arrays.
@@ -103,11 +109,11 @@ def whole_set(crops) -> CropRows:
   return rows(crops, slice(None), np.ones(len(crops), np.float32))
 
 
-def fits(crops, device: jax.Device) -> bool:
+def fits(crops: CropCache, device: jax.Device) -> bool:
   """Whether a crop cache may live on a device beside the training of it.
 
   Args:
-    crops: `crop_cache.CropCache`.
+    crops: the crop cache.
     device: one of the devices; the host's memory counts where it tells no limit.
 
   Returns:
@@ -119,18 +125,25 @@ def fits(crops, device: jax.Device) -> bool:
   return num_bytes(crops) <= _SHARE_OF_DEVICE * limit
 
 
-def num_bytes(crops) -> int:
-  """Of all rows of a crop cache."""
+def num_bytes(crops: CropCache) -> int:
+  """The memory that all rows of a crop cache take.
+
+  Args:
+    crops: the crop cache.
+
+  Returns:
+    Bytes.
+  """
   return sum(column.nbytes for column in jax.tree.leaves(whole_set(crops)))
 
 
 def make_source(
-  crops, devices: list[jax.Device], *, on_device: bool
+  crops: CropCache, devices: list[jax.Device], *, on_device: bool
 ) -> Callable[[np.ndarray], CropRows]:
   """Where the rows of a training step come from; the same rows either way.
 
   Args:
-    crops: `crop_cache.CropCache`.
+    crops: the crop cache.
     devices: those of `parallel.parallel`.
     on_device: copy the whole set to the devices now and gather there, or read
       every batch from the memory map.

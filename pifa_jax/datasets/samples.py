@@ -1,9 +1,9 @@
 """One labelled photo, as every reader of a data set gives it."""
 
 import collections.abc
+from collections.abc import Sequence
 import dataclasses
 import pathlib
-from typing import Sequence
 
 import numpy as np
 

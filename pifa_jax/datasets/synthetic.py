@@ -3,12 +3,12 @@
 Sample i is a function of (seed, i) alone. It is the same in any order and batch.
 """
 
+from collections.abc import Callable, Sequence
 import concurrent.futures
 import dataclasses
 import functools
 import itertools
 import os
-from typing import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -189,7 +189,7 @@ def make_generator(
   anatomy = anatomy_lib.build_anatomy(model) if config.renderer == 'full' else None
   units = expression_units or {}
   stacked = np.stack(list(units.values())) if units else None
-  if units and stacked.shape[1:] != (model.num_expression,):
+  if stacked is not None and stacked.shape[1:] != (model.num_expression,):
     raise ValueError(
       f'make_generator(): expression_units have {stacked.shape[1:]} '
       f'coefficients, the face model {model.num_expression}; give the units '

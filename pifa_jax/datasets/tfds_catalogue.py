@@ -71,7 +71,7 @@ def read(
       'train', decoders={'image': tfds.decode.SkipDecoding()}
     )
   # TFDS raises many kinds: NotImplementedError for its old file format, ...
-  except Exception as error:  # pylint: disable=broad-except
+  except Exception as error:
     text = str(error).split('\n')[0][:200]
     raise ValueError(
       f'{where} cannot be read without TensorFlow ({text}); prepare it with '
@@ -104,7 +104,15 @@ def read(
 
 
 def files(name: str, tfds_dir: str | pathlib.Path) -> list[pathlib.Path]:
-  """The files that decide what `read` gives."""
+  """The files that decide what `read` gives.
+
+  Args:
+    name: as for `read`.
+    tfds_dir: TFDS's data folder.
+
+  Returns:
+    Their paths, sorted.
+  """
   return sorted(path for path in _found(name, tfds_dir).iterdir() if path.is_file())
 
 

@@ -29,8 +29,8 @@ def builder_class(data_set: str) -> type:
   Returns:
     The class, with the splits train and test as far as they are there: 300W's common
     and challenging are parts of test. Its `download_and_prepare` wants a `manual_dir`
-    that is the folder as distributed. Features: 'name', 'group', 'image' (the encoded file),
-    'landmarks' (N, 2) float32 0-based pixels, 'visible' (N,) bool, 'box' (4,)
+    that is the folder as distributed. Features: 'name', 'group', 'image' (the encoded
+    file), 'landmarks' (N, 2) float32 0-based pixels, 'visible' (N,) bool, 'box' (4,)
     float32 outer edges, 'pose' (3,) or (0,) float32 degrees. Rejects, notes
     and missing parts are in the metadata.
   """
@@ -176,10 +176,10 @@ def read(
   if not builder.is_prepared():
     # TFDS would make folders before it finds that something is missing.
     registry.read_splits(name, manual_dir)
+    # They refused None.
+    folder = pathlib.Path(manual_dir).expanduser()  # type: ignore[arg-type]
     builder.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(
-        manual_dir=str(pathlib.Path(manual_dir).expanduser())
-      )
+      download_config=tfds.download.DownloadConfig(manual_dir=str(folder))
     )
   if split not in builder.info.splits:
     raise MissingSplitError(
@@ -200,7 +200,15 @@ def read(
 
 
 def files(name: str, tfds_dir: str | pathlib.Path) -> list[pathlib.Path]:
-  """The records of a data set, once they are made."""
+  """The records of a data set, once they are made.
+
+  Args:
+    name: as for `read`.
+    tfds_dir: TFDS's data folder.
+
+  Returns:
+    Their paths, sorted; empty before they are made.
+  """
   if _of_catalogue(name, tfds_dir):
     return tfds_catalogue.files(name, tfds_dir)
   return sorted(

@@ -8,8 +8,8 @@ Pose_Para = [pitch, yaw, roll, tx, ty, tz, f] places the Basel face S (micrometr
 at V = f R S + t in pixels that count from 1, with y up from the lower edge.
 """
 
+from collections.abc import Sequence
 import pathlib
-from typing import Sequence
 
 import numpy as np
 
@@ -210,6 +210,7 @@ def _labels(sources, path, better):
   pose = content['Pose_Para'].ravel()
   if pose.shape != (7,) or not np.all(np.isfinite(pose)):
     raise ValueError(f'{path.stem}.mat: Pose_Para is not seven numbers')
+  points: np.ndarray | None
   if better is not None:
     points = matlab_files.read_numbers(better, ('pts_3d',))['pts_3d']
   else:
@@ -252,7 +253,7 @@ def check_params(model: MorphableModel, samples: Sequence[Sample]) -> str:
   )
   offsets = []
   for sample in some:
-    p = unflatten_params(sample.params.astype(np.float64), model.num_identity)
+    p = unflatten_params(np.asarray(sample.params, np.float64), model.num_identity)
     face = (
       mean
       + np.tensordot(p.identity, identity, 1)

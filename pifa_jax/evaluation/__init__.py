@@ -1,0 +1,1 @@
+"""Error measures, and the protocols that say how they are taken."""

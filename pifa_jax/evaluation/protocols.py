@@ -6,6 +6,7 @@ Errors are fractions of the normaliser, or pixels; programs print percent.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -253,13 +254,12 @@ def image_errors(
       '--protocol.'
     )
   counted = np.asarray(visible, bool)
-  if protocol.counted == 'all':
-    if not counted.all():
-      raise ValueError(
-        f'Protocol "{protocol.title}" counts all landmarks but '
-        f'{int((~counted).any(axis=1).sum())} of {len(counted)} faces lack some; '
-        'choose another --protocol.'
-      )
+  if protocol.counted == 'all' and not counted.all():
+    raise ValueError(
+      f'Protocol "{protocol.title}" counts all landmarks but '
+      f'{int((~counted).any(axis=1).sum())} of {len(counted)} faces lack some; '
+      'choose another --protocol.'
+    )
   size = normalizer(protocol, target, visible, box_size, pixel_size)
   counted = counted[:, first:]
   distance = np.linalg.norm(
@@ -274,7 +274,7 @@ def image_errors(
 
 def summarize(
   protocol: Protocol, errors: np.ndarray, yaw: np.ndarray
-) -> dict[str, object]:
+) -> dict[str, Any]:
   """What is reported of a set of images.
 
   Args:
@@ -302,7 +302,7 @@ def summarize(
     'headline': (bins['mean of bins'] if protocol.mean_of_bins and bins else mean),
     'mean': mean,
     'yaw_bins': bins,
-    'num_images': int(len(used)),
+    'num_images': len(used),
     'num_without_labels': int((~valid).sum()),
     'failure_rate': None if protocol.in_pixels else metrics.failure_rate(used),
     'auc': metrics.ced_auc(used, protocol.auc_limit),

@@ -136,12 +136,10 @@ def convert_face3d(
     if (isinstance(model, np.ndarray) and model.size == 1 and model.dtype == object)
     else None
   )
+  if not isinstance(fields, dict):
+    fields = {}
   names = ('shapeMU', 'shapePC', 'shapeEV', 'expMU', 'expPC', 'expEV', 'tri')
-  missing = [
-    n
-    for n in names
-    if not isinstance(fields.get(n) if isinstance(fields, dict) else None, np.ndarray)
-  ]
+  missing = [n for n in names if not isinstance(fields.get(n), np.ndarray)]
   if missing:
     raise ValueError(
       f'{path} has no structure "model" with {missing[0]}; it is not face3d\'s BFM.mat.'

@@ -4,7 +4,7 @@ Ours: millimetres, x right, y up, z towards the viewer, 0-based vertex ids, base
 millimetres per coefficient beside each coefficient's standard deviation.
 """
 
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -168,7 +168,7 @@ def assemble(
     expression_stddev=np.asarray(expression_stddev, np.float32),
     triangles=triangles.astype(np.int32),
     mean_normals=normals.astype(np.float32),
-    nose_tip=np.int32(nose),
+    nose_tip=np.asarray(nose, np.int32),
     landmark_schemes={
       'ibug68': landmarks.astype(np.int32),
       'ibug34': landmarks[np.array(_IBUG34) - 1].astype(np.int32),

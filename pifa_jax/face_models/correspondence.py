@@ -1,6 +1,6 @@
 """Which vertices of another face model are lips, ears, eyes: carried over by place."""
 
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def carry_regions(
 
   Returns:
     `known`, and name -> (K,) int32 sorted vertex ids of `model` for the source's other
-    regions but 'rendered' and 'mask_five'; a part that no vertex is near to is left out.
+    regions but 'rendered' and 'mask_five'; a part that no vertex is near is left out.
   """
   # Here, because only converting needs them.
   import scipy.interpolate

@@ -103,7 +103,7 @@ def expression_units(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     else name
     for name in names
   ]
-  return dict(zip(spelt, np.eye(len(names), dtype=np.float32)))
+  return dict(zip(spelt, np.eye(len(names), dtype=np.float32), strict=True))
 
 
 def _open(folder):

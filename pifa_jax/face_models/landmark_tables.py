@@ -14,14 +14,14 @@ model is: its shape, its bases and its hash do not depend on them.
 
 "left" and "right" are those of the image of a frontal face. Numbers of points count
 from 0, as those data sets do. Points that a scheme shares with the 68 of iBUG are the
-same vertices. The others were placed on the edge loops of the mesh (lids, lips, wings of
-the nose) and compared with the mean shapes of the data sets; docs/landmark_schemes.md
-shows them.
+same vertices. The others were placed on the edge loops of the mesh (lids, lips, wings
+of the nose) and compared with the mean shapes of the data sets;
+docs/landmark_schemes.md shows them.
 
 A landmark is one vertex, but the middle of a pupil has none: it is a flat ring of eight
-vertices with a radius of 2.9 mm. 'Pupil' and 'eye centre' are the two lowest vertices of
-that ring, which are nearest to the middle of the open eye. (The eye centres of 'aflw34'
-are on the upper lid, since only vertices of the skin were wanted there.)
+vertices with a radius of 2.9 mm. 'Pupil' and 'eye centre' are the two lowest vertices
+of that ring, which are nearest to the middle of the open eye. (The eye centres of
+'aflw34' are on the upper lid, since only vertices of the skin were wanted there.)
 """
 
 import numpy as np

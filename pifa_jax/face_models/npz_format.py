@@ -18,8 +18,9 @@ The members are stored without compression and with a fixed date, so the same mo
 gives the same bytes on every machine, whatever its zlib.
 """
 
+from collections.abc import Mapping
 import os
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 

@@ -178,18 +178,18 @@ def load_expression_units(
     FileNotFoundError, ValueError: see `load_face_model`.
   """
   extras = npz_format.load_extras(_path(name_or_path)[0])
-  names, coefficients = (
-    extras.get(f'expression_unit_{part}') for part in ('names', 'coeffs')
-  )
+  names = extras.get('expression_unit_names')
   if names is None:
     return {}
-  if np.ndim(coefficients) != 2 or len(coefficients) != len(names):
+  # A file without them fails the check below.
+  coefficients = extras.get('expression_unit_coeffs', np.zeros(()))
+  if coefficients.ndim != 2 or len(coefficients) != len(names):
     raise ValueError(
       f'{name_or_path} names {len(names)} expression units but its '
       f'expression_unit_coeffs are {np.shape(coefficients)}; wanted '
       f'({len(names)}, N_E).'
     )
-  return dict(zip(names.tolist(), coefficients.astype(np.float32)))
+  return dict(zip(names.tolist(), coefficients.astype(np.float32), strict=True))
 
 
 def _path(name_or_path):

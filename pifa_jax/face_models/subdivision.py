@@ -4,7 +4,8 @@ Subdivision is linear in the vertex positions, so the subdivided basis of Eq. (1
 is the operator times the coarse basis, and a file need only hold the coarse one.
 """
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def subdivide(model: MorphableModel, *, levels: int = 1) -> MorphableModel:
   symmetry = None if model.symmetry is None else np.asarray(model.symmetry, np.int64)
   regions = {name: np.asarray(ids, np.int64) for name, ids in model.regions.items()}
   num_vertices = model.num_vertices
-  operator = None
+  operator: Any = None
   for _ in range(levels):
     step, finer, edges = loop_operator(triangles, num_vertices, pinned=pinned)
     operator = step if operator is None else step @ operator

@@ -1,0 +1,1 @@
+"""File formats: arrays, images, boxes, landmarks, Matlab files, meshes."""

@@ -3,11 +3,11 @@
 Never pickled objects. Uncompressed files have the same bytes on every machine.
 """
 
+from collections.abc import Callable, Iterable, Mapping
 import hashlib
 import io
 import os
 import pathlib
-from typing import Callable, Iterable, Mapping
 import zipfile
 import zlib
 
@@ -111,7 +111,14 @@ def read(
 
 
 def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
-  """SHA-256 over names, types, shapes and values, in the order of the names."""
+  """SHA-256 over names, types, shapes and values, in the order of the names.
+
+  Args:
+    arrays: name -> array.
+
+  Returns:
+    64 hex digits, the same for big and little endian.
+  """
   digest = hashlib.sha256()
   for name in sorted(arrays):
     array = np.asarray(arrays[name])

@@ -6,12 +6,13 @@ and says, row by row, what cannot be used.
 """
 
 import collections
+from collections.abc import Iterable, Mapping
 import dataclasses
 import json
 import os
 import pathlib
 import posixpath
-from typing import Any, Iterable, Literal, Mapping
+from typing import Any, Literal
 import unicodedata
 
 import numpy as np
@@ -86,7 +87,7 @@ def _parse(data, name):
 
   Unlike `formats.parse_json` it lets NaN and Infinity pass: they spoil one box.
   """
-  repeated = set()
+  repeated: set[str] = set()
 
   def pairs(items):
     found = dict(items)
@@ -127,12 +128,12 @@ def parse_boxes(value: Any, box_format: BoxFormat = 'xywh') -> PhotoBoxes:
   rows = [value] if value and not isinstance(value[0], list) else value
   counts = [len(row) if isinstance(row, list) else 0 for row in rows]
   table = [row for row in rows if _is_numbers(row)]
-  if len(rows) == 4 and len(table) == 4 and len(set(counts)) == 1:
-    if counts[0] not in (4, 5):
-      raise ValueError(
-        f'its boxes are 4 rows of {counts[0]} numbers (row 0 is {_shown(rows[0])}); if '
-        f'every column is a box, write them as rows: [{wanted}, ...]'
-      )
+  of_four = len(rows) == 4 and len(table) == 4 and len(set(counts)) == 1
+  if of_four and counts[0] not in (4, 5):
+    raise ValueError(
+      f'its boxes are 4 rows of {counts[0]} numbers (row 0 is {_shown(rows[0])}); if '
+      f'every column is a box, write them as rows: [{wanted}, ...]'
+    )
   # A column is a score only where every box has one.
   scored = {len(row) for row in table} & {4, 5} == {5}
   for i, row in enumerate(rows):
@@ -247,9 +248,9 @@ def outside_share(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def name_key(name: str) -> str:
-  """The form of a photo's name by which names of different sources are compared.
+  r"""The form of a photo's name by which names of different sources are compared.
 
-  "./a.jpg" and "b\\\\..\\\\a.jpg" are "a.jpg"; letters with accents are composed
+  "./a.jpg" and "b\\..\\a.jpg" are "a.jpg"; letters with accents are composed
   (Unicode NFC), as most programs write them and macOS does not.
 
   Args:

@@ -1,4 +1,6 @@
-"""Files of landmarks, fitted faces and meshes: .pts .npy .json .csv .mat .npz .obj .ply
+"""Files of landmarks, fitted faces and meshes.
+
+Formats: .pts .npy .json .csv .mat .npz .obj .ply
 
 In memory points are 0-based pixels (an integer is a pixel's centre) and boxes outer
 edges; every file keeps its own field's habits, stated at its function.
@@ -241,7 +243,7 @@ def _faces(numbers, path, rule, *, base, visible=None, boxes=None, notes=(), **m
   seen = np.stack([row[1] for row in rows])
   if visible is not None:
     seen &= visible
-  for row, (face, usable) in enumerate(zip(points, seen)):
+  for row, (face, usable) in enumerate(zip(points, seen, strict=True)):
     problem = impossible_points(face, usable) if rule != 'none' else None
     if problem and len(points) == 1:
       raise ValueError(f'{path.name}: {problem}')
@@ -350,7 +352,8 @@ def _read_npy(path, rule):
       'front for n faces.'
     )
   points = np.where(np.isfinite(points), points, np.nan)
-  visible, notes = None, ()
+  visible = None
+  notes: tuple[str, ...] = ()
   if points.shape[2] == 3:
     flags = points[..., 2]
     values = np.unique(flags[np.isfinite(flags)])
@@ -384,7 +387,7 @@ def _npy_array(path):
       raise ValueError('it is cut off')
     return np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64)
   # A mutated header is parsed as Python text, with whatever that may raise.
-  except Exception as error:  # pylint: disable=broad-except
+  except Exception as error:
     foreign = content_lib.foreign_content(data)
     reason = f'it is {foreign}' if foreign and b'NUMPY' not in data[:6] else error
     raise ValueError(
@@ -578,7 +581,7 @@ def _read_json(path, rule):
   if 'landmarks' not in content:
     raise ValueError(f'{name} has neither "keypoints" nor "landmarks".')
   points = _rows(content['landmarks'], 2, 'landmarks', name)
-  visible = None
+  flagged: np.ndarray | None = None
   for key, seen in (('visible', True), ('occluded', False)):
     if content.get(key) is not None:
       flags = _vector(content[key], None, key, name)
@@ -586,8 +589,8 @@ def _read_json(path, rule):
         raise ValueError(
           f'{name} has {len(points)} landmarks but {len(flags)} entries of {key}.'
         )
-      visible = (np.nan_to_num(flags) > 0) == seen
-  return _one_face(points, path, rule, base=0, visible=visible, box=box)
+      flagged = (np.nan_to_num(flags) > 0) == seen
+  return _one_face(points, path, rule, base=0, visible=flagged, box=box)
 
 
 def _coco_photo(content, path):
@@ -640,7 +643,12 @@ def _ljson_points(content, name):
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-  """Writes a file whole or not at all."""
+  """Writes a file whole or not at all.
+
+  Args:
+    path: the file; what was there is replaced.
+    data: its content.
+  """
   path = pathlib.Path(path)
   temporary = path.with_name(path.name + '.tmp')
   temporary.write_bytes(data)
@@ -648,7 +656,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_pts(path: str | os.PathLike[str], points: np.ndarray) -> None:
-  """Writes (N, 2) 0-based points as an iBUG .pts file, which is 1-based."""
+  """Writes landmarks as an iBUG .pts file, which is 1-based.
+
+  Args:
+    path: the file.
+    points: (N, 2) 0-based pixels.
+  """
   lines = [f'{x + 1:.3f} {y + 1:.3f}' for x, y in np.asarray(points, np.float64)]
   text = '\n'.join(['version: 1', f'n_points: {len(lines)}', '{', *lines, '}', ''])
   write_atomically(path, text.encode())
@@ -673,16 +686,25 @@ def write_json(
   flag = np.where(np.isfinite(points).all(axis=-1), np.where(visible, 2, 1), 0)
   rows = [
     [round(float(x), 3), round(float(y), 3), int(v)] if v else [0, 0, 0]
-    for (x, y), v in zip(points, flag)
+    for (x, y), v in zip(points, flag, strict=True)
   ]
-  content = {'keypoints': sum(rows, []), 'num_keypoints': int((flag > 0).sum()), **more}
+  content = {
+    'keypoints': [number for row in rows for number in row],
+    'num_keypoints': int((flag > 0).sum()),
+    **more,
+  }
   if box is not None:
     content['bbox'] = [round(float(x), 3) for x in box]
   write_atomically(path, (json.dumps(content) + '\n').encode())
 
 
 def write_npz(path: str | os.PathLike[str], **arrays) -> None:
-  """Writes plain arrays; the same bytes for the same arrays."""
+  """Writes plain arrays; the same bytes for the same arrays.
+
+  Args:
+    path: the file.
+    **arrays: name = array, of numbers or text.
+  """
   stream = io.BytesIO()
   with zipfile.ZipFile(stream, 'w') as archive:
     for name, value in arrays.items():
@@ -713,13 +735,14 @@ def write_obj(
     triangles: (F, 3) 0-based vertex ids; .obj counts from 1.
     colors: (Q, 3) uint8 RGB of the vertices, or None.
   """
-  lines = ['v %.4f %.4f %.4f' % tuple(v) for v in np.asarray(vertices, np.float64)]
+  lines = [f'v {x:.4f} {y:.4f} {z:.4f}' for x, y, z in np.asarray(vertices, np.float64)]
   if colors is not None:
     shares = np.asarray(colors) / 255.0
     lines = [
-      f'{line} %.4f %.4f %.4f' % tuple(c) for line, c in zip(lines, shares, strict=True)
+      f'{line} {red:.4f} {green:.4f} {blue:.4f}'
+      for line, (red, green, blue) in zip(lines, shares, strict=True)
     ]
-  lines += ['f %d %d %d' % tuple(t) for t in np.asarray(triangles) + 1]
+  lines += [f'f {a} {b} {c}' for a, b, c in np.asarray(triangles) + 1]
   write_atomically(path, ('\n'.join(lines) + '\n').encode())
 
 

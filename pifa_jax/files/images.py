@@ -124,12 +124,26 @@ def find_images(folder: str | os.PathLike[str], *, deep: bool = False) -> ImageL
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
-  """The images in a folder, by name: `find_images` without what was left out."""
+  """The images in a folder, by name: `find_images` without what was left out.
+
+  Args:
+    folder: the folder.
+
+  Returns:
+    Their paths, sorted by name.
+  """
   return find_images(folder).images
 
 
 def list_images_below(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
-  """The images in a folder and in all folders inside, folder by folder."""
+  """The images in a folder and in all folders inside, folder by folder.
+
+  Args:
+    folder: the folder at the top.
+
+  Returns:
+    Their paths; those of one folder are sorted by name.
+  """
   return find_images(folder, deep=True).images
 
 
@@ -185,7 +199,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
       return _to_rgb(ImageOps.exif_transpose(image), Image)
   # Pillow's readers raise many kinds on damaged files: OSError, SyntaxError,
   # struct.error, zlib.error, IndexError, ...
-  except Exception as error:  # pylint: disable=broad-except
+  except Exception as error:
     what = str(error).rstrip('.') or type(error).__name__
     if isinstance(error, Image.UnidentifiedImageError):
       foreign = content.foreign_content(data)
@@ -243,12 +257,19 @@ def read_image_size(path: pathlib.Path) -> tuple[int, int]:
       with Image.open(path, formats=_formats(head)) as image:
         turned = image.getexif().get(0x0112, 1) >= 5
         return image.size[::-1] if turned else image.size
-    except Exception as error:  # pylint: disable=broad-except
+    except Exception as error:
       raise ValueError(f'{path.name} is no image that can be read') from error
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-  """A PNG file of (H, W) or (H, W, 3) uint8 pixels, with little compression."""
+  """A PNG file with little compression.
+
+  Args:
+    pixels: (H, W) or (H, W, 3) uint8.
+
+  Returns:
+    The content of the file.
+  """
   from PIL import Image
 
   stream = io.BytesIO()

@@ -6,11 +6,12 @@ knows numbers, text, cells and structures, and checks every size before it is us
 The format: "MAT-File Level 5 File Format", MathWorks.
 """
 
+from collections.abc import Iterable
 import math
 import os
 import pathlib
 import struct
-from typing import Any, Iterable
+from typing import Any
 import zlib
 
 import numpy as np
@@ -264,7 +265,7 @@ def _structure(content, shape, order, depth):
     raise ValueError('a structure lacks some of its fields')
   return _objects(
     [
-      dict(zip(fields, values[i : i + len(fields)]))
+      dict(zip(fields, values[i : i + len(fields)], strict=True))
       for i in range(0, len(values), len(fields))
     ],
     shape,

@@ -1,9 +1,9 @@
 """What a reader has looked at: the files and folders that its result depends on."""
 
+from collections.abc import Iterable, Sequence
 import hashlib
 import os
 import pathlib
-from typing import Iterable, Sequence
 import unicodedata
 
 from pifa_jax.files import images
@@ -33,29 +33,66 @@ class Sources:
     return sorted(self._paths)
 
   def use(self, path: pathlib.Path) -> pathlib.Path:
-    """Records a path that is about to be opened or listed, and gives it back."""
+    """Records a path that is about to be opened or listed.
+
+    Args:
+      path: a file or folder.
+
+    Returns:
+      The path.
+    """
     self._paths[path] = None
     return path
 
   def is_file(self, path: pathlib.Path) -> bool:
-    """Whether a file is there; recorded either way."""
+    """Whether a file is there; recorded either way.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      True if it is a file.
+    """
     return self.use(path).is_file()
 
   def is_dir(self, path: pathlib.Path) -> bool:
-    """Whether a folder is there; recorded either way."""
+    """Whether a folder is there; recorded either way.
+
+    Args:
+      path: of the folder.
+
+    Returns:
+      True if it is a folder.
+    """
     return self.use(path).is_dir()
 
   def find_images(
     self, folder: pathlib.Path, *, deep: bool = False
   ) -> images.ImageListing:
-    """`images.find_images`; the folders that it looks into are recorded."""
+    """`images.find_images`; the folders that it looks into are recorded.
+
+    Args:
+      folder: the folder.
+      deep: look into the folders inside, too.
+
+    Returns:
+      What was found and what was left out.
+    """
     listing = images.find_images(self.use(folder), deep=deep)
     for inside in listing.folders:
       self.use(inside)
     return listing
 
   def find_files(self, folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
-    """The files below a folder that end in `suffix`; the folders are recorded."""
+    """The files below a folder that end in `suffix`; the folders are recorded.
+
+    Args:
+      folder: the folder at the top.
+      suffix: in small letters, such as '.mat'; that of a file may have others.
+
+    Returns:
+      Their paths, folder by folder, sorted by name in each.
+    """
     found = []
     for directory, folders, names in os.walk(self.use(folder)):
       folders[:] = sorted(name for name in folders if not name.startswith('.'))

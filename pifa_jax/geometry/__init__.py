@@ -1,0 +1,1 @@
+"""The paper's geometry: shape, camera, visibility, visualization, boxes."""

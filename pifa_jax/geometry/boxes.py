@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from pifa_jax.types import Array, FaceParams, MorphableModel
 
 
-def crop_points(points: Array, box: Array, crop_size: int) -> jax.Array:
+def crop_points(points: Array, box: Array, crop_size: int) -> Array:
   """Image points -> pixels of the box's crop.
 
   Edges map to edges: x -> (x - x0) N / w - 0.5 (BUILD_NOTES.md D-02).
@@ -29,7 +29,7 @@ def crop_points(points: Array, box: Array, crop_size: int) -> jax.Array:
   return (points - box[:2]) * (crop_size / box[2:]) - 0.5
 
 
-def uncrop_points(points: Array, box: Array, crop_size: int) -> jax.Array:
+def uncrop_points(points: Array, box: Array, crop_size: int) -> Array:
   """The inverse of `crop_points`.
 
   Args:
@@ -93,7 +93,7 @@ def uncrop_params(face_params: FaceParams, box: Array, crop_size: int) -> FacePa
   )
 
 
-def rotate_points(points: Array, centre: Array, angle: Array) -> jax.Array:
+def rotate_points(points: Array, centre: Array, angle: Array) -> Array:
   """Rotates points about another one, clockwise as one sees the image.
 
   Args:
@@ -135,7 +135,7 @@ def _rotation(angle: Array) -> jax.Array:
   return jnp.stack([jnp.stack([c, -s]), jnp.stack([s, c])])
 
 
-def scale_camera(camera: Array, factor: Array) -> jax.Array:
+def scale_camera(camera: Array, factor: float | Array) -> jax.Array:
   """M of the same face on the same crop at another size.
 
   114 -> 57 is factor 1/2: rotation times factor, t' = (t + 0.5) factor - 0.5.

@@ -5,6 +5,8 @@ The vertex that lies there changes with the pose ("landmark marching": Zhu et al
 CVPR 2015): among vertices at the height of the landmark, the outermost one.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +14,8 @@ import numpy as np
 from pifa_jax.geometry import morphable_model, projection
 from pifa_jax.types import Array, FaceParams, MorphableModel
 
-# The points of a landmark scheme that make the line of the jaw, from the image's left ear
-# round the chin to its right ear; the middle one is the chin.
+# The points of a landmark scheme that make the line of the jaw, from the image's left
+# ear round the chin to its right ear; the middle one is the chin.
 JAW_LINES: dict[str, tuple[int, ...]] = {
   'ibug68': tuple(range(17)),
   'wflw98': tuple(range(33)),
@@ -85,7 +87,7 @@ def contour_candidates(
   for b in landmarks[jaw]:
     ends = np.linspace(angle[b], 0.0, count + 1)
     row = [b]
-    for start, end in zip(ends[1:-1], ends[2:]):
+    for start, end in itertools.pairwise(ends[1:]):
       low, high = min(start, end), max(start, end)
       inside = rendered[
         (angle[rendered] >= low)

@@ -47,18 +47,18 @@ def crop(image: np.ndarray, box: np.ndarray, crop_size: int) -> np.ndarray:
   columns = _resample_matrix(np, image.shape[1], box[0], box[2], crop_size)
   rows, columns = rows.astype(np.float32), columns.astype(np.float32)
   # Only the rows and columns that the box touches.
-  r, c = rows.any(axis=0).nonzero()[0], columns.any(axis=0).nonzero()[0]
-  if not len(r) or not len(c):
+  down, across = np.flatnonzero(rows.any(axis=0)), np.flatnonzero(columns.any(axis=0))
+  if not len(down) or not len(across):
     return np.full((crop_size, crop_size, 3), 128, np.uint8)
-  r, c = slice(r[0], r[-1] + 1), slice(c[0], c[-1] + 1)
+  r, c = slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
   part = image[r, c].astype(np.float32) - 127.5
   half = np.tensordot(rows[:, r], part, axes=(1, 0))
   out = np.tensordot(half, columns[:, c], axes=(1, 1)).transpose(0, 2, 1)
-  return np.uint8(np.clip(np.round(out + 127.5), 0, 255))
+  return np.clip(np.round(out + 127.5), 0, 255).astype(np.uint8)
 
 
 def crop_rotated(
-  image: np.ndarray, box: np.ndarray, crop_size: int, angle: float
+  image: np.ndarray, box: np.ndarray, crop_size: int, angle: float | np.floating
 ) -> np.ndarray:
   """Resamples a square of an image that is rotated about its own centre.
 
@@ -90,9 +90,8 @@ def crop_rotated(
     wide[top + down, left] * (1 - right) + wide[top + down, left + 1] * right
   )
   rotated = row(0) * (1 - below) + row(1) * below
-  return np.uint8(
-    np.round(rotated.reshape(crop_size, 2, crop_size, 2, 3).mean(axis=(1, 3)))
-  )
+  pixels = rotated.reshape(crop_size, 2, crop_size, 2, 3).mean(axis=(1, 3))
+  return np.round(pixels).astype(np.uint8)
 
 
 def _resample_matrix(

@@ -43,7 +43,9 @@ def empty(num_cells: int) -> jax.Array:
     return jnp.full(num_cells, _EMPTY, jnp.uint64)
 
 
-def scatter_nearest(keys: Array, cells: Array, bits: Array, index: Array) -> jax.Array:
+def scatter_nearest(
+  keys: jax.Array, cells: Array, bits: Array, index: Array
+) -> jax.Array:
   """Puts things into cells, keeping the nearest of each.
 
   Args:
@@ -60,7 +62,7 @@ def scatter_nearest(keys: Array, cells: Array, bits: Array, index: Array) -> jax
     return keys.at[cells].min(new, mode='drop')
 
 
-def winning_index(keys: Array) -> jax.Array:
+def winning_index(keys: jax.Array) -> jax.Array:
   """The nearest thing of every cell.
 
   Args:
@@ -75,7 +77,7 @@ def winning_index(keys: Array) -> jax.Array:
     )
 
 
-def nearest_depth(keys: Array) -> jax.Array:
+def nearest_depth(keys: jax.Array) -> jax.Array:
   """The depth of the nearest thing of every cell.
 
   Args:

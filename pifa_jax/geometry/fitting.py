@@ -197,10 +197,11 @@ def fit_faces(
 @functools.partial(jax.jit, static_argnames='scheme')
 def _fit_all(model, points, visible, candidates, *, scheme):
   def one(face):
+    points, visible = face
     params, residual = (
-      fit_landmarks(model, *face, scheme=scheme)
+      fit_landmarks(model, points, visible, scheme=scheme)
       if candidates is None
-      else fit_contour(model, *face, candidates, scheme=scheme)
+      else fit_contour(model, points, visible, candidates, scheme=scheme)
     )
     return flatten_params(params), residual
 

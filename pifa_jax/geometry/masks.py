@@ -73,7 +73,7 @@ def vertex_mask(
         "mask 'five' needs a face model whose region 'mask_five' names five "
         f'vertices, this one has {len(model.regions.get("mask_five", ()))}.'
       )
-    centres = model.regions['mask_five']
+    centres = jnp.asarray(model.regions['mask_five'])
     ratio = FIVE_SIGMA_RATIO if sigma_ratio is None else sigma_ratio
   else:
     raise ValueError(f'mask={kind!r} is not a mask; use one of {", ".join(KINDS)}.')
@@ -95,7 +95,7 @@ def _normalised(vertices, centres, rendered, sigma):
   return (raw - jnp.mean(rendered)) / jnp.std(rendered)
 
 
-def rendered_vertices(model: MorphableModel) -> Array:
+def rendered_vertices(model: MorphableModel) -> jax.Array:
   """Ids of the vertices that the visualization layer renders.
 
   Args:
@@ -109,7 +109,7 @@ def rendered_vertices(model: MorphableModel) -> Array:
 
 
 def subsample_vertices(
-  model: MorphableModel, vertex_ids: Array, side: float
+  model: MorphableModel, vertex_ids: Array, side: float | np.floating
 ) -> np.ndarray:
   """Fewer vertices, evenly spread over the mean face: one of every cube.
 

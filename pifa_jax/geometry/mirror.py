@@ -47,7 +47,7 @@ def mirror_map(model: MorphableModel, scheme: str) -> MirrorMap | None:
   vertices = np.asarray(model.landmark_schemes[scheme])
   is_twin = vertices[None, :] == np.asarray(model.symmetry)[vertices][:, None]
   return MirrorMap(
-    signs, np.int32(np.where(is_twin.any(axis=1), is_twin.argmax(axis=1), -1))
+    signs, np.where(is_twin.any(axis=1), is_twin.argmax(axis=1), -1).astype(np.int32)
   )
 
 
@@ -82,7 +82,9 @@ def coefficient_signs(model: MorphableModel) -> np.ndarray | None:
   return np.array(signs, np.float32)
 
 
-def mirror_params(face_params: FaceParams, signs: Array, width: Array) -> FaceParams:
+def mirror_params(
+  face_params: FaceParams, signs: Array, width: int | Array
+) -> FaceParams:
   """P of the same face in the image flipped left to right.
 
   Eq. (3) with u' = width - 1 - u and x' = -x.
@@ -96,7 +98,7 @@ def mirror_params(face_params: FaceParams, signs: Array, width: Array) -> FacePa
     P in pixels of the flipped image.
   """
   num_identity = face_params.identity.shape[0]
-  camera = face_params.camera * jnp.array(
+  camera = jnp.asarray(face_params.camera) * jnp.array(
     [[1.0, -1.0, -1.0, -1.0], [-1.0, 1.0, 1.0, 1.0]]
   )
   return FaceParams(
@@ -107,7 +109,7 @@ def mirror_params(face_params: FaceParams, signs: Array, width: Array) -> FacePa
 
 
 def mean_with_mirror(
-  face_params: FaceParams, of_flipped: FaceParams, signs: Array, width: Array
+  face_params: FaceParams, of_flipped: FaceParams, signs: Array, width: int | Array
 ) -> FaceParams:
   """The mean of P and of the P that was found in the flipped image.
 

@@ -39,7 +39,8 @@ def shape_along(
   """The coordinates of the 3D face along some directions: `along` of `shape`.
 
   Eq. (1). For visualizations that need no gradient: a large batch is computed tile
-  by tile on a CPU, and its vertices are never written (BUILD_NOTES.md D-72). Carries no gradient.
+  by tile on a CPU, and its vertices are never written (BUILD_NOTES.md D-72). Carries no
+  gradient.
 
   Args:
     model: the 3DMM.
@@ -148,7 +149,8 @@ def _linear_fwd(*inputs):
   values = [None if x is None else x.value for x in inputs]
   # The gradient of a basis is as large as the basis: only if somebody asks.
   coeffs = [
-    x.value if basis.perturbed else None for x, basis in zip(inputs[:2], inputs[3:5])
+    x.value if basis.perturbed else None
+    for x, basis in zip(inputs[:2], inputs[3:5], strict=True)
   ]
   return _sums(*values), (coeffs, values[3:5], values[5])
 
@@ -191,9 +193,7 @@ def _in_tiles(whole, tiled):
   def _(axis_size, in_batched, *args):
     model, model_batched = args[-4:], in_batched[-4:]
     # Without tiles its flag is None.
-    every = lambda *args: jax.vmap(
-      whole, in_axes=[0 if b is True else None for b in in_batched]
-    )(*args)
+    every = jax.vmap(whole, in_axes=[0 if b is True else None for b in in_batched])
     if any(model_batched) or not all(in_batched[:-4]):
       return every(*args), True
     if axis_size < _TILED_FROM or model[0].shape[0] < 2 * _TILE:

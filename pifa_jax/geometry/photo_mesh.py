@@ -1,4 +1,4 @@
-"""The mesh of a fitted face for other programs: a viewer's frame, the photo's colours."""
+"""The mesh of a fitted face for other programs: viewer's frame, photo's colours."""
 
 import jax
 import numpy as np
@@ -15,8 +15,8 @@ def viewer_vertices(vertices: np.ndarray) -> np.ndarray:
   """A mesh over its photo -> the frame that viewers of meshes expect.
 
   x is right, y up and z towards the viewer; the middle of the mesh is the origin; the
-  unit stays the pixel of the photo. It is half a turn about the x axis, so x, y, z stays
-  right-handed and triangles stay counter-clockwise as seen from outside.
+  unit stays the pixel of the photo. It is half a turn about the x axis, so x, y, z
+  stays right-handed and triangles stay counter-clockwise as seen from outside.
 
   Args:
     vertices: (Q, 3) x right, y down, z away from the viewer, as `image_vertices` gives

@@ -15,7 +15,7 @@ from pifa_jax.types import Array, FaceParams, MorphableModel, camera_of
 _TINY = 1e-24
 
 
-def project(camera: Array, points: Array) -> jax.Array:
+def project(camera: Array, points: Array) -> Array:
   """Projects 3D points to the image with a weak-perspective camera.
 
   Eq. (3): U = M [S; 1].
@@ -68,7 +68,7 @@ def viewing_direction(camera: Array, *, xp: types.ModuleType = jnp) -> Array:
   return xp.where(good, xp.cross(m1, m2) / length, 0.0)
 
 
-def depth(camera: Array, points: Array) -> jax.Array:
+def depth(camera: Array, points: Array) -> Array:
   """Depth along the line of sight, in pixels; smaller is nearer.
 
   (m1 x m2).S / sqrt(|m1||m2|): the third row of a scaled rotation, so that depth
@@ -167,7 +167,7 @@ def is_visible(front: Array) -> Array:
   return front > 0
 
 
-def landmarks(model: MorphableModel, face_params: FaceParams, scheme: str) -> jax.Array:
+def landmarks(model: MorphableModel, face_params: FaceParams, scheme: str) -> Array:
   """The 2D landmarks of a face.
 
   Eqs. (3) and (5): U = M [S_p(:, b); 1]; only these N vertices are computed.
@@ -221,7 +221,7 @@ def landmark_model(model: MorphableModel, scheme: str) -> MorphableModel:
 
 def landmark_visibility(
   model: MorphableModel, face_params: FaceParams, scheme: str
-) -> jax.Array:
+) -> Array:
   """Which landmarks face the camera: g(b) > 0 (Sec. 3.3).
 
   Args:
@@ -331,7 +331,9 @@ def _are_zero(y, x):
   return y**2 + x**2 < _TINY
 
 
-def camera_from_pose(rotation: Array, scale: Array, translation: Array) -> jax.Array:
+def camera_from_pose(
+  rotation: Array, scale: float | Array, translation: Array
+) -> jax.Array:
   """M from rotation, scale and translation.
 
   Eq. (4): m1 = f R[0], m2 = -f R[1] (the image's v runs down), (m4, m8) =
@@ -377,7 +379,7 @@ def nearest_scaled_rotation(camera: Array) -> tuple[jax.Array, jax.Array]:
   return jnp.where(good, rows, 0.0), jnp.where(good, trace / 2, 0.0)
 
 
-def pose_from_camera(camera: Array) -> dict[str, jax.Array]:
+def pose_from_camera(camera: Array) -> dict[str, Array]:
   """Head pose of M, after projecting it on the nearest scaled rotation.
 
   The one definition of the pose of a fitted or predicted face; `pose_degrees` is the

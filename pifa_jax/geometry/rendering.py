@@ -48,7 +48,7 @@ def rasterize(
 
 
 def scatter_triangles(
-  keys: Array,
+  keys: jax.Array,
   positions: Array,
   depth: Array,
   triangles: Array,
@@ -94,14 +94,16 @@ def scatter_triangles(
   wide, high = extent(u), extent(v)
   # Comparisons with NaN are false: such triangles stay out.
   rendered = (area < 0) & (wide > 0) & (high > 0)
-  windows = [w for w in windows if w < image_size] + [image_size]
-  size = jnp.searchsorted(jnp.asarray(windows, corners.dtype), jnp.maximum(wide, high))
-  size = jnp.where(rendered, size, len(windows))
-  for index, window in enumerate(windows):
+  sides = [*(w for w in windows if w < image_size), image_size]
+  size = jnp.searchsorted(jnp.asarray(sides, corners.dtype), jnp.maximum(wide, high))
+  size = jnp.where(rendered, size, len(sides))
+  for index, window in enumerate(sides):
     chosen = size == index
     keys = jax.lax.cond(
       jnp.any(chosen),
-      lambda keys: _scatter_class(keys, corners, chosen, window, image_size, first_id),
+      lambda keys, chosen=chosen, window=window: _scatter_class(
+        keys, corners, chosen, window, image_size, first_id
+      ),
       lambda keys: keys,
       keys,
     )
@@ -141,7 +143,7 @@ def _scatter_class(keys, corners, chosen, window, image_size, first_id):
 
 
 def resolve(
-  keys: Array, positions: Array, depth: Array, triangles: Array, *, image_size: int
+  keys: jax.Array, positions: Array, depth: Array, triangles: Array, *, image_size: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """What every pixel of a buffer of keys shows.
 
@@ -253,7 +255,7 @@ def shade(
   light: Array,
   light_color: Array,
   specular: Array,
-) -> jax.Array:
+) -> Array:
   """Lambert shading with a linear environment, one light and a highlight.
 
   Args:

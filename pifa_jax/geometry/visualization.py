@@ -240,7 +240,8 @@ def cells(positions: Array, valid: Array, image_size: int) -> jax.Array:
     (Q,) int32 row-major cell number; image_size^2 for a vertex that is removed, lies
     outside, or is not finite.
   """
-  return _cell_number(*jax.lax.stop_gradient(positions).T, valid, image_size)
+  u, v = jax.lax.stop_gradient(positions).T
+  return _cell_number(u, v, valid, image_size)
 
 
 def _cell_number(u, v, valid, image_size):
@@ -294,12 +295,12 @@ def _one_face_after_the_other(function):
 
   @function.def_vmap
   def _(axis_size, in_batched, *args):
-    args = [
-      x if batched else jnp.broadcast_to(x, (axis_size,) + x.shape)
-      for x, batched in zip(args, in_batched)
+    faces = [
+      x if batched else jnp.broadcast_to(x, (axis_size, *x.shape))
+      for x, batched in zip(args, in_batched, strict=True)
     ]
     return jax.lax.platform_dependent(
-      *args,
+      *faces,
       cpu=lambda *args: jax.lax.map(lambda face: function.fun(*face), args),
       default=jax.vmap(function.fun),
     ), True

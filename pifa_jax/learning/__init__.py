@@ -1,0 +1,1 @@
+"""Network, losses, training, checkpoints and weights."""

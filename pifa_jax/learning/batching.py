@@ -116,6 +116,8 @@ def make_batch(
   """
   if keys is not None and augment is None:
     raise ValueError('make_batch(): keys without an AugmentConfig; pass both.')
+  if augment is None:
+    augment = AugmentConfig()  # Without keys nothing reads it.
   if keys is not None and augment.flip and mirror_map is None:
     raise ValueError(
       'make_batch(): augment.flip without a mirror_map; pass that of '
@@ -123,7 +125,7 @@ def make_batch(
     )
 
   def one(row, key):
-    if key is not None and augment.flip:
+    if key is not None and mirror_map is not None and augment.flip:
       # A key of its own: the other draws are those of runs without it.
       flip = jax.random.bernoulli(jax.random.fold_in(key, 2), augment.flip)
       row = jax.tree.map(
@@ -142,7 +144,7 @@ def make_batch(
         anisotropic=augment.anisotropic_jitter,
         box_scale=augment.box_scale,
       )
-    image = cropping.resample_crop(
+    image: Array = cropping.resample_crop(
       row.image.astype(jnp.float32) / 127.5 - 1.0, box, crop_size
     )
     if key is not None:
@@ -169,6 +171,7 @@ def _flipped(
 ) -> CropRows:
   """One cached crop and its labels, left and right exchanged."""
   size = row.image.shape[1]
+  box = jnp.asarray(row.box)
   face = mirror.mirror_params(
     unflatten_params(row.params, num_identity), mirror_map.signs, size
   )
@@ -177,13 +180,13 @@ def _flipped(
     row,
     image=row.image[:, ::-1],
     params=flatten_params(face),
-    landmarks=points.at[:, 0].set(size - 1 - points[:, 0]),
+    landmarks=jnp.asarray(points).at[:, 0].set(size - 1 - points[:, 0]),
     visible=row.visible[mirror_map.landmarks] & (mirror_map.landmarks >= 0),
-    box=row.box.at[0].set(size - 1 - row.box[0] - row.box[2]),
+    box=box.at[0].set(size - 1 - box[0] - box[2]),
   )
 
 
-def augment_image(key: Array, image: Array, config: AugmentConfig) -> jax.Array:
+def augment_image(key: Array, image: Array, config: AugmentConfig) -> Array:
   """Changes colours and hides a part of one crop.
 
   Args:

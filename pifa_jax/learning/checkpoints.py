@@ -18,7 +18,7 @@ import os
 import pathlib
 import re
 import shutil
-from typing import Any
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -286,7 +286,14 @@ class Checkpointer:
     return None
 
   def content_hash(self, step: int) -> str:
-    """Twelve hex digits that name the bytes of a checkpoint."""
+    """Twelve hex digits that name the bytes of a checkpoint.
+
+    Args:
+      step: of the checkpoint.
+
+    Returns:
+      The digits.
+    """
     files = json.dumps(
       _read_json(self._manifest_path(step)).get('files'), sort_keys=True
     )
@@ -344,14 +351,14 @@ class Checkpointer:
     scored = isinstance(nme, (int, float)) and math.isfinite(nme)
     return _Finished(
       step=step,
-      time=datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.timezone.utc),
+      time=datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC),
       metrics={'nme': nme, 'step': step} if scored else None,
     )
 
   def _remove_old(self):
     usable = self._usable()
     kept = _RETENTION.should_preserve(usable, context=managers.PreservationContext())
-    keep = {info.step for info, keep in zip(usable, kept) if keep}
+    keep = {info.step for info, keep in zip(usable, kept, strict=True) if keep}
     for step in set(self.steps()) - keep:
       # The manifest first: a step half removed must not count.
       self._manifest_path(step).unlink(missing_ok=True)
@@ -463,39 +470,45 @@ class WorkdirLock:
   """
 
   def __init__(self, workdir: str | os.PathLike[str]):
-    """Names the folder; `with` takes the lock."""
-    self._path = os.path.join(os.fspath(workdir), '.lock')
-    self._file = None
+    """Names the folder; `with` takes the lock.
 
-  def __enter__(self):
+    Args:
+      workdir: the folder; it must exist when the lock is taken.
+    """
+    self._path = os.path.join(os.fspath(workdir), '.lock')
+    self._file: IO[str] | None = None
+
+  def __enter__(self) -> 'WorkdirLock':
     try:
-      self._file = open(self._path, 'a+')
+      file = open(self._path, 'a+')
     except OSError as error:
       raise CheckpointError(
         f'The lock {self._path} cannot be opened '
         f'({error.strerror}); choose another --workdir.'
       ) from error
     try:
-      fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-      self._file.seek(0)
-      holder = self._file.read().strip() or 'unknown'
-      self._file.close()
+      file.seek(0)
+      holder = file.read().strip() or 'unknown'
+      file.close()
       raise CheckpointError(
         f'Another run (process {holder}) is writing to '
         f'{os.path.dirname(self._path)}; wait for it, or use another '
         '--workdir.'
       ) from error
     except OSError as error:
-      self._file.close()
+      file.close()
       raise CheckpointError(
         f'The file system of {self._path} does not lock files '
         f'({error.strerror}); choose another --workdir.'
       ) from error
-    self._file.truncate(0)
-    self._file.write(str(os.getpid()))
-    self._file.flush()
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    self._file = file
     return self
 
-  def __exit__(self, *unused):
-    self._file.close()
+  def __exit__(self, *unused: object) -> None:
+    if self._file is not None:
+      self._file.close()

@@ -13,7 +13,7 @@ def param_weights(
   scales: Array,
   mode: str = 'whitened',
   *,
-  rotation_translation_ratio: Array | None = None,
+  rotation_translation_ratio: float | Array | None = None,
 ) -> jax.Array:
   """The diagonal of W in Eq. (6).
 

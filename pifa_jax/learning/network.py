@@ -272,7 +272,7 @@ class VisualizationBlock(nn.Module):
   @nn.compact
   def __call__(
     self, inputs: Array, *, train: bool, dropout_keys: Array | None
-  ) -> tuple[jax.Array, jax.Array]:
+  ) -> tuple[Array, Array]:
     """Maps (B, H, W, C) inputs to features and the whitened update.
 
     Args:
@@ -359,7 +359,7 @@ class PifaNetwork(nn.Module):
     train: bool = False,
     dropout_keys: Array | None = None,
     initial: FaceParams | None = None,
-  ) -> dict[str, jax.Array]:
+  ) -> dict[str, Any]:
     """Fits a face to every image.
 
     Args:

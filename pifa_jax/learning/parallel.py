@@ -24,7 +24,8 @@ change with it:
 tests/learning/parallel_test.py holds that both give the same step.
 """
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec

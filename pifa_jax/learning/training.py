@@ -88,7 +88,7 @@ class LossConfig:
 
 
 def block_losses(
-  outputs: dict[str, Array],
+  outputs: dict[str, Any],
   predicted: Array,
   batch: Batch,
   geometry: NetworkGeometry,
@@ -155,7 +155,7 @@ def predict_landmarks(landmark_model: MorphableModel, vectors: Array) -> jax.Arr
 
 
 def block_landmarks(
-  outputs: dict[str, Array], landmark_model: MorphableModel
+  outputs: dict[str, Any], landmark_model: MorphableModel
 ) -> jax.Array:
   """Landmarks before the first and after every block, in one product.
 
@@ -359,7 +359,7 @@ def evaluate_rows(
   network: PifaNetwork,
   keys: Array | None = None,
   augment: AugmentConfig | None = None,
-) -> dict[str, jax.Array]:
+) -> dict[str, Any]:
   """Predictions of every block beside the labels, for evaluation.
 
   Args:
@@ -383,8 +383,8 @@ def evaluate_rows(
   """
   if network.axis_name is not None:
     raise ValueError(
-      f'evaluate_rows(): the network has axis_name={network.axis_name!r}, which is bound '
-      'on several devices alone; pass network.clone(axis_name=None).'
+      f'evaluate_rows(): the network has axis_name={network.axis_name!r}, which is '
+      'bound on several devices alone; pass network.clone(axis_name=None).'
     )
   batch = make_batch(
     rows,
@@ -393,7 +393,7 @@ def evaluate_rows(
     keys=keys,
     augment=augment,
   )
-  outputs = network.apply(variables, batch.image, geometry, train=False)
+  outputs: Any = network.apply(variables, batch.image, geometry, train=False)
   last = outputs['params'][-1]
   normals = landmark_model.mean_normals
   visible = jax.vmap(

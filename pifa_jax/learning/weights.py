@@ -25,8 +25,8 @@ SCHEMA_VERSION = 1
 _ASSETS = pathlib.Path(__file__).parent / 'assets'
 _BUILTIN = 'builtin'
 
-# The configuration inside the shipped file has older names and places, and the hash of a
-# face model with a region of another name. The tables go when the next weights come.
+# The configuration inside the shipped file has older names and places, and the hash of
+# a face model with a region of another name. The tables go when the next weights come.
 _OLD_PATHS = {
   ('appearance',): ('synthetic', 'renderer'),
   ('without',): ('synthetic', 'ablate'),
@@ -40,7 +40,7 @@ _OLD_PATHS = {
   ('augment', 'anisotropic'): ('augment', 'anisotropic_jitter'),
 }
 _OLD_FACE_MODELS = {
-  '8c18ccb1e6adb7ada7051c2464f5622557eb564cf3950d6378cfe78ee2df743a': '4fab40407a502ab24ae4b96fceab43f196cc48b8ac9b2f3866c1bb3de463d43d'
+  '8c18ccb1e6adb7ada7051c2464f5622557eb564cf3950d6378cfe78ee2df743a': '4fab40407a502ab24ae4b96fceab43f196cc48b8ac9b2f3866c1bb3de463d43d'  # noqa: E501
 }
 
 

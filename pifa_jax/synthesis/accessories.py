@@ -133,7 +133,7 @@ def glasses(
   tubes = [meshes.tube(line, radius, forward) for line in lines]
   tubes.append(meshes.tube(nose, radius, forward))
   ears = [vertices[anatomy.ear_roots[i]] / anatomy.unit for i in range(2)]
-  for side, ear in zip((-1.0, 1.0), ears):
+  for side, ear in zip((-1.0, 1.0), ears, strict=True):
     hinge_x = apart + 0.5 + half_w
     hinge = jnp.stack(
       [
@@ -166,7 +166,7 @@ def glasses(
         gloss=jnp.full(part.shape[0], 1.5),
         triangles=meshes.tube_triangles(n),
       )
-      for part, n in zip(tubes, counts)
+      for part, n in zip(tubes, counts, strict=True)
     ]
   )
   # Frames of some glasses are invisible; dark lenses then still show.

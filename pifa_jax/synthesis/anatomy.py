@@ -5,6 +5,7 @@ fits every identity and expression.
 """
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,7 @@ def build_anatomy(model: MorphableModel) -> Anatomy:
   brow = _brow(canonical, ids)
   return Anatomy(
     canonical=canonical,
-    unit=np.float32(unit),
+    unit=np.asarray(unit, np.float32),
     fields=fields,
     visibility=_visibility(model, canonical, directions, fields),
     directions=directions,
@@ -115,7 +116,7 @@ def _step(x, width):
 def _to_polyline(points, line):
   """(Q,) least distance of points to a polyline, any dimension."""
   best = np.full(len(points), np.inf)
-  for a, b in zip(line[:-1], line[1:]):
+  for a, b in itertools.pairwise(line):
     along = np.clip((points - a) @ (b - a) / max(((b - a) ** 2).sum(), 1e-9), 0, 1)
     best = np.minimum(
       best, np.linalg.norm(points - a - along[:, None] * (b - a), axis=1)

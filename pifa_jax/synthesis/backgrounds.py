@@ -121,7 +121,7 @@ def photo_part(draws: Draws, photos: Array, size: int) -> jax.Array:
   return jnp.exp(draws.normal(0.0, 0.5)) * crop
 
 
-def octaves(key: Array, size: int, channels: int) -> jax.Array:
+def octaves(key: Array, size: int, channels: int) -> Array:
   """Makes smooth noise of several scales, about standard normal.
 
   Args:

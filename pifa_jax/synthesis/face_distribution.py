@@ -1,7 +1,8 @@
 """The random shape and pose of synthetic faces: identity, expression, head pose."""
 
+from collections.abc import Mapping
 import dataclasses
-from typing import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,9 @@ class FaceDistribution:
     Args:
       values: name of an attribute -> its value.
 
+    Returns:
+      The changed copy.
+
     Raises:
       ValueError: if a name is not an attribute, or a value is out of its range.
     """
@@ -61,13 +65,11 @@ class FaceDistribution:
         raise ValueError(f'{name} is {value:g}; {problem}.')
       if name == 'num_units' and value != int(value):
         raise ValueError(f'num_units is {value:g}; it must be a whole number.')
-    return dataclasses.replace(
-      self,
-      **{
-        name: int(value) if name == 'num_units' else float(value)
-        for name, value in values.items()
-      },
-    )
+    changes: dict[str, Any] = {
+      name: int(value) if name == 'num_units' else float(value)
+      for name, value in values.items()
+    }
+    return dataclasses.replace(self, **changes)
 
 
 # Actions of the built-in units that go together, by name.

@@ -70,7 +70,7 @@ class View:
   nearness: Array
   centre: Array
 
-  def __call__(self, points: Array) -> tuple[jax.Array, jax.Array]:
+  def __call__(self, points: Array) -> tuple[Array, Array]:
     """Projects points.
 
     Args:
@@ -161,7 +161,7 @@ def render(
     for s = `config.supersample` samples along a pixel's side; (s S, s S) index of the
     head's triangle at each sample, -1 where there is none.
   """
-  keys = dict(zip(_KEYS, jax.random.split(key, len(_KEYS))))
+  keys = dict(zip(_KEYS, jax.random.split(key, len(_KEYS)), strict=True))
   draws = Draws(keys['rest'], 32)
   # Once, not in every loop over vertices or samples.
   person, light = jax.lax.optimization_barrier(
@@ -368,9 +368,9 @@ def _shade_samples(key, raster, attributes, person, anatomy, image_size, factor)
 def _shade(samples, person, anatomy, grain):
   """(H, W, 12) attributes and (H, W) noise -> (H, W, 3) radiance."""
   albedo, diffuse, shine, place, eyeball = jnp.split(samples, (3, 6, 9, 11), axis=-1)
-  albedo = skin_lib.paint_brows(albedo, place, person, anatomy, grain)
+  painted = skin_lib.paint_brows(albedo, place, person, anatomy, grain)
   albedo = jnp.where(
-    eyeball > 0.5, skin_lib.eyeball_color(place, person, anatomy), albedo
+    eyeball > 0.5, skin_lib.eyeball_color(place, person, anatomy), painted
   )
   return albedo * diffuse + shine
 
@@ -378,9 +378,11 @@ def _shade(samples, person, anatomy, grain):
 def _look_through(lenses, image, raster, view, factor):
   """(s S, s S, 3): the samples with lenses before them."""
   fine = image.shape[0]
+  positions, depth = _to_samples(view, lenses.vertices, factor)
   glass = rendering.scatter_triangles(
     depth_keys.empty(fine * fine),
-    *_to_samples(view, lenses.vertices, factor),
+    positions,
+    depth,
     lenses.triangles,
     image_size=fine,
     windows=(48,),

@@ -1,7 +1,7 @@
 """How strong and how frequent every ingredient of a synthetic face is."""
 
+from collections.abc import Sequence
 import dataclasses
-from typing import Sequence
 
 from pifa_jax.settings import setting
 

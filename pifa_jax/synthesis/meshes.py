@@ -55,7 +55,7 @@ def grid_triangles(
   return triangles
 
 
-def tube(line: Array, radius: Array, across: Array) -> jax.Array:
+def tube(line: Array, radius: Array, across: Array) -> Array:
   """Makes the vertices of a four-sided tube around a line.
 
   Args:

@@ -219,7 +219,7 @@ def vertex_albedo(
 
 def paint_brows(
   color: Array, place: Array, person: Complexion, anatomy: Anatomy, grain: Array
-) -> jax.Array:
+) -> Array:
   """Paints the brows onto samples of the face.
 
   Args:
@@ -257,7 +257,7 @@ def paint_brows(
   return color + alpha[..., None] * (person.brow_color - color)
 
 
-def eyeball_color(place: Array, person: Complexion, anatomy: Anatomy) -> jax.Array:
+def eyeball_color(place: Array, person: Complexion, anatomy: Anatomy) -> Array:
   """Computes the colour of samples of the eyeballs: sclera, iris and pupil.
 
   Args:

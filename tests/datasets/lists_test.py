@@ -33,7 +33,7 @@ class CocoTest(DataSetTestCase):
     points = miniatures.write_coco(self.root)
     found = coco.read_coco(self.root, 'train').samples
     self.assertLen(found, 3)
-    for sample, face in zip(found, points):
+    for sample, face in zip(found, points[:3], strict=True):
       np.testing.assert_array_equal(np.flatnonzero(~sample.visible), [5])
       np.testing.assert_allclose(sample.landmarks, face, rtol=1e-6)
       np.testing.assert_allclose(sample.box[2:], np.ptp(face, axis=0), rtol=1e-5)
@@ -83,7 +83,7 @@ class WflwTest(DataSetTestCase):
     points = miniatures.write_wflw(self.root)
     found = wflw.read_wflw(self.root, 'train').samples
     self.assertLen(found, 3)
-    for sample, face in zip(found, points):
+    for sample, face in zip(found, points[:3], strict=True):
       np.testing.assert_allclose(sample.landmarks, face, atol=1e-5)
       # First and last pixel are inside.
       low, high = np.floor(face.min(0)), np.ceil(face.max(0))
@@ -118,7 +118,7 @@ class CofwTest(DataSetTestCase):
   def _check(self, points):
     found = cofw.read_cofw(self.root, 'test')
     self.assertLen(found.samples, 3)
-    for number, (sample, face) in enumerate(zip(found.samples, points)):
+    for number, (sample, face) in enumerate(zip(found.samples, points, strict=True)):
       np.testing.assert_allclose(sample.landmarks, face, rtol=1e-5)
       np.testing.assert_array_equal(np.flatnonzero(~sample.visible), [4])
       np.testing.assert_allclose(sample.box[:2], face.min(0), rtol=1e-4)

@@ -68,7 +68,7 @@ class EveryDataSetTest(DataSetTestCase):
       records = tfds_records.read(name, self.root.parent / 'tfds', self.root, split)
       self.assertLen(records.samples, len(raw.samples))
       self.assertEqual((records.notes, records.rejects), (raw.notes, raw.rejects))
-      for a, b in zip(raw.samples, records.samples):
+      for a, b in zip(raw.samples, records.samples, strict=True):
         self.assertEqual(
           (a.name, a.group, a.image_bytes), (b.name, b.group, b.image_bytes)
         )
@@ -371,7 +371,7 @@ class W300LPTest(DataSetTestCase):
       height = 450
       points[:, 1] = height + 1 - points[:, 1]  # up
       rotation, scale, shift = w300lp.similarity(mean, points)
-      pitch, yaw, roll, tx, ty, tz, f = content['Pose_Para'][0]
+      pitch, yaw, roll, tx, ty, _tz, f = content['Pose_Para'][0]
       told = w300lp._rotation(pitch, yaw, roll)
       # Another person's mean face: degrees, not their fractions.
       angle = np.degrees(np.arccos((np.trace(told @ rotation.T) - 1) / 2))
@@ -396,7 +396,7 @@ class AfwTest(DataSetTestCase):
     self.assertEqual(
       [s.group for s in found.samples], ['1000.jpg', '1001.jpg', '1001.jpg']
     )
-    for sample, face in zip(found.samples, points):
+    for sample, face in zip(found.samples, points, strict=True):
       seen = np.isfinite(face).all(axis=1)
       np.testing.assert_array_equal(sample.visible, seen)
       np.testing.assert_allclose(sample.landmarks[seen], face[seen], atol=1e-5)

@@ -138,7 +138,7 @@ class ResumeTest(absltest.TestCase):
     ) as file:
       report = json.load(file)
     # The trainer's last line and the evaluator agree on the same weights.
-    for a, b in zip(report['nme'], lines[-1]['nme']):
+    for a, b in zip(report['nme'], lines[-1]['nme'], strict=True):
       self.assertAlmostEqual(a, b, places=3)
 
   @unittest.skipUnless(thorough.THOROUGH, 'minutes; PIFA_JAX_THOROUGH=1 runs it')

@@ -242,7 +242,7 @@ class IctTest(ConverterTestCase):
   def write(self, mean, identity, expression, polygons, landmarks, names):
     for k, mode in enumerate(identity):
       write_obj(self.root / f'identity{k:03d}.obj', mean + mode, polygons)
-    for name, mode in zip(names, expression):
+    for name, mode in zip(names, expression, strict=True):
       write_obj(self.root / f'{name}.obj', mean + mode, polygons)
     write_obj(self.root / 'generic_neutral_mesh.obj', mean, polygons)
     (self.root / 'vertex_indices.json').write_text(

@@ -28,8 +28,8 @@ def _runs(*runs):
   return [(a + i, b - i) for a, b in runs for i in range((b - a + 1) // 2)]
 
 
-# Which points change places when a photo is flipped, as those who train on the data sets
-# swap them.
+# Which points change places when a photo is flipped, as those who train on the data
+# sets swap them.
 _MIRRORED = {
   'wflw98': _swapped(
     98,
@@ -170,7 +170,8 @@ class LandmarkTablesTest(parameterized.TestCase):
     self.assertTrue((np.diff(x[5:17]) > 0).all())
     # Forwards, below the ear; the corner of the jaw may go back a little.
     self.assertTrue((np.diff(z[6:17]) > -5.0).all())
-    # The new points are near the middle of their neighbours, which are 13 to 25 mm apart.
+    # The new points are near the middle of their neighbours, which are 13 to 25 mm
+    # apart.
     middle = (self.at(scheme, *range(0, 31, 2)) + self.at(scheme, *range(2, 33, 2))) / 2
     away = np.linalg.norm(self.at(scheme, *range(1, 32, 2)) - middle, axis=1)
     # Vertices are about 10 mm apart there.
@@ -191,7 +192,7 @@ class LandmarkTablesTest(parameterized.TestCase):
     for first in (60, 68) if scheme == 'wflw98' else (66, 75):
       corner, *upper, inner = self.at(scheme, *range(first, first + 5))
       lower = self.at(scheme, *range(first + 5, first + 8))
-      share = lambda p: (p[0] - corner[0]) / (inner[0] - corner[0])
+      share = lambda p, a=corner, b=inner: (p[0] - a[0]) / (b[0] - a[0])
       # Quarters of the width, within a tenth of it.
       np.testing.assert_allclose([share(p) for p in upper], [0.25, 0.5, 0.75], atol=0.1)
       np.testing.assert_allclose([share(p) for p in lower], [0.75, 0.5, 0.25], atol=0.1)
@@ -229,8 +230,8 @@ class LandmarkTablesTest(parameterized.TestCase):
       self.model.landmark_schemes[name] for name in ('jd106', 'insightface106')
     )
     self.assertEqual(set(jd.tolist()), set(ours.tolist()))
-    # Chin, ends of the contour, mouth corners, outer eye corners, pupils, nose tip, outer
-    # ends of the brows.
+    # Chin, ends of the contour, mouth corners, outer eye corners, pupils, nose tip,
+    # outer ends of the brows.
     np.testing.assert_array_equal(
       ours[[0, 1, 17, 52, 61, 35, 93, 38, 92, 86, 43, 101]],
       jd[[16, 0, 32, 84, 90, 66, 79, 104, 105, 54, 33, 46]],
@@ -299,7 +300,7 @@ class LandmarkTablesTest(parameterized.TestCase):
         - project(face, 'ibug68'),
         axis=1,
       ).mean()
-      for vector, face in zip(params, faces)
+      for vector, face in zip(params, faces, strict=True)
     ]
     # Pixels at 1.2 a millimetre: the face is about 150 mm wide. Fewer points leave more
     # of the shape to the prior.

@@ -112,7 +112,7 @@ class BuiltinFaceTest(parameterized.TestCase):
     ):
       row = x[[point(i) for i in (corner[0], *upper, corner[1])]]
       self.assertTrue((np.diff(row) > 0).all())
-      for above, below in zip(upper, lower):
+      for above, below in zip(upper, lower, strict=True):
         self.assertBetween(y[point(above)] - y[point(below)], 5, 14)
     # Lips: 49 and 55 are the corners; the rows run as iBUG numbers them.
     self.assertTrue((np.diff(x[48:55]) > 0).all())
@@ -271,7 +271,7 @@ class BuiltinFaceTest(parameterized.TestCase):
     start = rim[0, 0]
     before, here, length = start, after[start][0], 1
     while here != start:
-      before, here = here, [n for n in after[here] if n != before][0]
+      before, here = here, next(n for n in after[here] if n != before)
       length += 1
     self.assertLen(rim, length)  # ... with one boundary: the rim of the neck.
     self.assertLess(self.model.mean_shape[rim, 1].max(), self.at(9)[0, 1])

@@ -1,4 +1,4 @@
-"""Tests of Loop subdivision against a reference implementation that reads like the rule."""
+"""Tests of Loop subdivision against a reference that reads like the rule."""
 
 import math
 

@@ -182,7 +182,7 @@ class NamesTest(absltest.TestCase):
     photos = self.photos('a.jpg', 'b/c.jpg', decomposed)
     names = ['./a.jpg', 'b\\c.jpg', unicodedata.normalize('NFC', decomposed)]
     matched, problems = self.match(names, photos)
-    self.assertEqual(matched, dict(zip(names, photos)))
+    self.assertEqual(matched, dict(zip(names, photos, strict=True)))
     self.assertEmpty(problems)
 
   def test_links_and_absolute_names(self):

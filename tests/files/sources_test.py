@@ -55,7 +55,7 @@ class SourcesTest(absltest.TestCase):
       exchange,
       appear,
       lambda: (self.root / 'folder' / 'new.jpg').write_bytes(b'x'),
-      lambda: (self.root / 'a.txt').unlink(),
+      (self.root / 'a.txt').unlink,
     ):
       change()
       seen.append(self.record.fingerprint())

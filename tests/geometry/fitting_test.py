@@ -79,7 +79,7 @@ class FitLandmarksTest(parameterized.TestCase):
     # trade off in one view: the worst of these 64 is 8.8 degrees off (float32,
     # CPU), the middle one 3.2.
     angles = []
-    for got, wanted in zip(fitted.camera, faces.camera):
+    for got, wanted in zip(fitted.camera, faces.camera, strict=True):
       rows, _ = projection.nearest_scaled_rotation(got)
       truth, _ = projection.nearest_scaled_rotation(wanted)
       cosine = np.einsum('ij,ij', rows, truth) / 2

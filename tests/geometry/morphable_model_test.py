@@ -82,10 +82,7 @@ class ShapeTest(absltest.TestCase):
     array = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
     faces = FaceParams(jnp.zeros((5, 2, 4)), array(5, 8), array(5, 4))
     directions = array(5, 2, 3)
-    fast = jax.vmap(
-      lambda model, face, d: morphable_model.shape_along(model, face, d),
-      in_axes=(None, 0, 0),
-    )
+    fast = jax.vmap(morphable_model.shape_along, in_axes=(None, 0, 0))
     slow = np.einsum(
       'brc,bqc->brq',
       directions,

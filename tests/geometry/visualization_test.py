@@ -134,7 +134,7 @@ class TwinTest(parameterized.TestCase):
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *faces)
     draw = lambda f: visualization.visualize(_MODEL, f, image_size=_SIZE)
     together = jax.jit(jax.vmap(draw))(stacked)
-    for one, face in zip(together, faces):
+    for one, face in zip(together, faces, strict=True):
       # A fused multiply-add may move a position across a cell's edge by one
       # rounding; these poses have none that close.
       np.testing.assert_allclose(one, draw(face), atol=1e-4)
@@ -263,9 +263,9 @@ def _closed_form(model, face, mask, upstream):
   kept = {}
   for q in np.where((g > 0) & drawn)[0]:
     cell = tuple(np.floor(xy[q] + 0.5).astype(int))
-    if min(cell) >= 0 and max(cell) < _SIZE:
-      if cell not in kept or depth[q] < depth[kept[cell]]:
-        kept[cell] = q
+    inside = min(cell) >= 0 and max(cell) < _SIZE
+    if inside and (cell not in kept or depth[q] < depth[kept[cell]]):
+      kept[cell] = q
   grad_m1, grad_m2 = np.zeros(3), np.zeros(3)
   grad_t, grad_vertex = np.zeros(2), np.zeros_like(vertices)
   for v in range(_SIZE):
@@ -429,7 +429,8 @@ class CostTest(absltest.TestCase):
     one = lambda face: morphable_model.shape(model, face)
     loss = lambda face: jnp.sum(jnp.sin(one(face)))
     by_loop = [
-      jax.value_and_grad(loss)(jax.tree.map(lambda x: x[i], faces)) for i in range(5)
+      jax.value_and_grad(loss)(jax.tree.map(lambda x, i=i: x[i], faces))
+      for i in range(5)
     ]
     values, grads = jax.jit(jax.vmap(jax.value_and_grad(loss)))(faces)
     # float32 sums of 4,650 terms of size 1.
@@ -450,9 +451,9 @@ class CostTest(absltest.TestCase):
     # Two and a half tiles: the vertices of a batch are not written, one's are.
     with mock.patch.object(morphable_model, '_TILE', _MODEL.num_vertices * 2 // 5):
       for model in (_MODEL, morphable_model.tile(_MODEL)):
-        run = lambda function: jax.jit(jax.vmap(function, in_axes=(None, 0)))(
-          model, faces
-        )
+        run = lambda function, model=model: jax.jit(
+          jax.vmap(function, in_axes=(None, 0))
+        )(model, faces)
         _, drawn = run(total(visualization.visualize))
         (_, beside), _ = run(
           jax.value_and_grad(total(visualization.visualize), argnums=1, has_aux=True)
@@ -507,7 +508,7 @@ class CostTest(absltest.TestCase):
       jax.jit(jax.grad(functools.partial(loss, draw), argnums=range(4)))(*inputs)
       for draw in (visualization.visualize, visualization.visualize_dense)
     )
-    for a, b in zip(fast, slow):
+    for a, b in zip(fast, slow, strict=True):
       self.assertGreater(float(jnp.max(jnp.abs(b))), 1e-3)
       # float32 sums over 1,600 pixels, in another order.
       np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3 * float(jnp.abs(b).max()))

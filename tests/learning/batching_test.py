@@ -1,4 +1,4 @@
-"""Augmentation of one crop: every change alone, its bounds, and that others stay out."""
+"""Augmentation of one crop: every change alone, its bounds, no other beside it."""
 
 from absl.testing import absltest, parameterized
 import jax

@@ -146,7 +146,7 @@ class DamageTest(CheckpointsTestCase):
     rng = np.random.default_rng(0)
     paths = [*self.files(2), self.root / 'step_2.manifest.json']
     sizes = np.array([path.stat().st_size for path in paths])
-    paths = [path for path, size in zip(paths, sizes) if size]
+    paths = [path for path, size in zip(paths, sizes, strict=True) if size]
     # One in every file at least; then more, where the bytes are.
     chosen = paths + list(rng.choice(paths, thorough.count(20, 200)))
     for path in chosen:

@@ -37,7 +37,7 @@ def _count(tree):
   return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _apply(config):
   """A network on the toy model, its variables and two images."""
   net = network.PifaNetwork(config, _TOY.num_params)
@@ -246,9 +246,7 @@ class UpdateTest(absltest.TestCase):
     self.assertGreater(size(with_v), 0)
     cut = dataclasses.replace(config, stop_gradient_between_blocks=True)
     net = network.PifaNetwork(cut, _TOY.num_params)
-    self.assertEqual(
-      size(jax.jit(lambda p, g: jax.grad(loss)(p, g))(variables['params'], geometry)), 0
-    )
+    self.assertEqual(size(jax.jit(jax.grad(loss))(variables['params'], geometry)), 0)
 
   def test_dropout_depends_on_the_key_of_the_sample_alone(self):
     net, geometry, variables, image = _apply(_SMALL)

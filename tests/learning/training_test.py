@@ -61,7 +61,7 @@ def make_rows(count, seed=0):
   )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def make_step(axis_name=None, learning_rate=1e-4, precision='float32'):
   """A step function, its first state, and what else it takes."""
   config = dataclasses.replace(_CONFIG, precision=precision)
@@ -140,7 +140,7 @@ class StepTest(parameterized.TestCase):
           gather(ids)
           if on_device
           else parallel.distribute(
-            jax.tree.map(lambda column: column[ids], everything), devices
+            jax.tree.map(lambda column, ids=ids: column[ids], everything), devices
           )
         )
         old = state
@@ -193,7 +193,8 @@ class StepTest(parameterized.TestCase):
     whole = jax.tree.leaves(apply(batch.image))
     half = jax.tree.leaves(apply(batch.image[:4]))
     self.assertGreater(
-      max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(whole, half)), 1e-3
+      max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(whole, half, strict=True)),
+      1e-3,
     )
 
   def test_padding_changes_nothing(self):

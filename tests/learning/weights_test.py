@@ -179,14 +179,16 @@ class BuiltinTest(absltest.TestCase):
     )
     box = drawn['boxes'][0]
     names = {'pifa_jax': pifa_jax, 'photo': drawn['images'][0], 'boxes': [box]}
-    exec(compile(code, 'docs/data.md', 'exec'), names)  # pylint: disable=exec-used
+    exec(compile(code, 'docs/data.md', 'exec'), names)
     found = [names['faces']] + [
       names['aligner'].align(names['weights'].variables, image, [box], passes=2)
       for image in drawn['images'][1:]
     ]
     errors = [
       np.linalg.norm(faces.landmarks['ibug68'][0] - points, axis=1)[seen].mean()
-      for faces, points, seen in zip(found, drawn['landmarks'], drawn['visible'])
+      for faces, points, seen in zip(
+        found, drawn['landmarks'], drawn['visible'], strict=True
+      )
     ]
     self.assertEqual(
       face_model_hash(load_face_model(names['weights'].card['config']['face_model'])),

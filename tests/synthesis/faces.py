@@ -4,9 +4,9 @@ Compiling the renderer takes half a minute, a face a few hundredths of a second.
 strengths are arguments of the compiled program here, instead of constants in it.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
-from typing import Callable
 from unittest import mock
 
 import jax

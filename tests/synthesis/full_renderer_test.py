@@ -197,7 +197,7 @@ class SceneTest(absltest.TestCase):
     self.assertTrue((after >= before).all())
 
   def test_background(self):
-    labels, before, after, changed = self.change(background=1)
+    labels, before, _after, changed = self.change(background=1)
     head = labels['regions'] > 0
     self.assert_inside(changed, _grow(~head, 1))
     self.assertGreater(changed[~head].mean(), 0.95)
@@ -218,7 +218,7 @@ class SceneTest(absltest.TestCase):
     self.assertLess(apart.max(), 0.2 * faces.SIZE)
     for name in ('boxes', 'yaw'):
       np.testing.assert_array_equal(found[name], without[name])
-    for one, other in zip(found['params'], without['params']):
+    for one, other in zip(found['params'], without['params'], strict=True):
       a, b = (unflatten_params(p, faces.model().num_identity) for p in (one, other))
       np.testing.assert_array_equal(a.identity, b.identity)
       np.testing.assert_array_equal(a.expression, b.expression)
@@ -253,12 +253,14 @@ class GoldenTest(absltest.TestCase):
     self.assertLess(apart.mean(), 2.5)
     self.assertLess(apart.max(), 7)
     # The head itself, where nothing is before it, is the same to a level or two.
-    for image, wanted in zip(self.found['images'].astype(int), golden):
+    for image, wanted in zip(self.found['images'].astype(int), golden, strict=True):
       self.assertLessEqual(np.median(np.abs(image - wanted)), 2)
 
   def test_landmarks_leave_p_by_perspective_alone(self):
     apart = []
-    for params, found in zip(self.found['params'], self.found['landmarks']):
+    for params, found in zip(
+      self.found['params'], self.found['landmarks'], strict=True
+    ):
       face = unflatten_params(params, faces.model().num_identity)
       points = projection.landmarks(faces.model(), face, 'ibug68')
       apart.append(np.abs(np.asarray(points) - found).max())

@@ -45,7 +45,7 @@ class HairTest(absltest.TestCase):
       short, hat, hairline, opacity = self.shells(key, hair=1)
       long, *rest = self.shells(key, hair=1, long_hair=1)
       self.assertLess(long[:, 1].min(), short[:, 1].min() - 0.1)
-      for value, other in zip(rest, (hat, hairline, opacity)):
+      for value, other in zip(rest, (hat, hairline, opacity), strict=True):
         np.testing.assert_array_equal(value, other)
 
   def test_a_hat_needs_no_hair(self):
@@ -55,7 +55,7 @@ class HairTest(absltest.TestCase):
     shell, hat, *rest = self.shells(2, headwear=1)
     self.assertTrue(np.isnan(shell).all())
     self.assertGreater(hat[:, 1].max(), self.skull[:, 1].max())
-    for value, other in zip(rest, (hairline, opacity)):
+    for value, other in zip(rest, (hairline, opacity), strict=True):
       np.testing.assert_array_equal(value, other)
 
 

@@ -91,7 +91,7 @@ class PhotoTest(absltest.TestCase):
     grey = self.colored[..., :1].repeat(3, axis=2)
     found, base = self.photos(grey, contrast=0.15), self.photos(grey)
     self.assertLess(np.ptp(found, axis=3).max(), 1e-3)  # no colour comes in
-    for image, plain in zip(found[..., 0], base[..., 0]):
+    for image, plain in zip(found[..., 0], base[..., 0], strict=True):
       order = np.argsort(plain, axis=None)
       self.assertGreater(np.diff(image.ravel()[order]).min(), -1e-3)
     self.assertGreater(np.abs(found - base).max(axis=(1, 2, 3)).min(), 0.005)

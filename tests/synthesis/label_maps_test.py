@@ -19,7 +19,7 @@ class LabelMapsTest(absltest.TestCase):
     for name in label_maps.PARTS:
       name_of[np.asarray(model.regions[name])] = name
     undecided = 0
-    for triangle, part in zip(np.asarray(model.triangles), found):
+    for triangle, part in zip(np.asarray(model.triangles), found, strict=True):
       [(name, votes), *_] = collections.Counter(name_of[triangle]).most_common()
       undecided += votes == 1
       if votes > 1:

@@ -60,7 +60,7 @@ class OutputFilesTest(absltest.TestCase):
     found = self.files('in/a.jpg', 'in/in/b.jpg')
     with self.assertRaisesRegex(cli.UserError, 'is the folder of --input'):
       output_files.inputs_only(found, self.root / 'in', str(self.root / 'in'))
-    # The tree of the results would grow into that of the inputs: in/b.jpg -> in/b.jpg...
+    # The tree of the results would grow into that of the inputs: in/b.jpg, and so on.
     with self.assertRaisesRegex(cli.UserError, 'in/in/b.jpg would lie in the folder'):
       output_files.inputs_only(found, self.root / 'in', str(self.root))
     inputs, said = output_files.inputs_only(found[:1], self.root / 'in', str(self.root))

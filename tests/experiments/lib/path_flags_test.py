@@ -69,6 +69,7 @@ class AllProgramsTest(absltest.TestCase):
       capture_output=True,
       text=True,
       timeout=300,
+      check=False,
     )
     self.assertEqual(done.returncode, 0, done.stderr)
     found = [json.loads(line) for line in done.stdout.splitlines()]
@@ -144,6 +145,7 @@ class HomeFolderTest(absltest.TestCase):
         capture_output=True,
         text=True,
         timeout=300,
+        check=False,
       )
       # The folder was found: what is missing is a photo in it.
       self.assertIn(f'There is no photo in {home / "faces"}', done.stderr)

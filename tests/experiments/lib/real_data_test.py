@@ -29,14 +29,13 @@ class RealDataTestCase(absltest.TestCase):
     """A split of the data set in the root; what is said goes to `said`."""
     self.said.clear()
     with self.flags(**values):
+      settings = data_loading.from_flags()
       if split == 'train':
-        return data_loading.open_training(data_loading.from_flags(), self.said.append)
+        return data_loading.open_training(settings, self.said.append)
       model = face_models.load_face_model('builtin')
-      model, scheme = data_loading.scheme_of(
-        model, data_loading.from_flags(), split, self.said.append
-      )
+      model, scheme = data_loading.scheme_of(model, settings, split, self.said.append)
       return data_loading.open_test(
-        model, scheme, data_loading.from_flags(), self.said.append, split=split
+        model, scheme, settings, self.said.append, split=split
       )
 
   def flags(self, **values):
