@@ -12,11 +12,11 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli, restore
+from experiments.lib import cli, path_flags, restore
 from pifa_jax.learning.weights import save_weights
 
 restore.define_flags()
-flags.DEFINE_string('output', None, 'The .npz to write.')
+path_flags.define_path('output', None, 'The .npz to write.')
 flags.DEFINE_enum(
   'kernel_dtype',
   'float16',
@@ -44,7 +44,7 @@ def main(run: cli.Run) -> int:
   digest = save_weights(f.output, variables, card, dtype=np.dtype(f.kernel_dtype))
   size = os.path.getsize(f.output) / 1e6
   print(
-    f'{f.output}: step {step} of {f.checkpoint}, {size:.1f} MB, content '
+    f'{f.output}: step {step} of {f.checkpoint or "builtin"}, {size:.1f} MB, content '
     f'{digest[:16]}.\nUse it with --checkpoint={f.output}'
   )
   return cli.EXIT_OK

@@ -18,13 +18,13 @@ import zipfile
 
 from absl import flags
 
-from experiments.lib import cli, data_loading
+from experiments.lib import cli, data_loading, path_flags
 from pifa_jax import face_models
 from pifa_jax.datasets import registry
 from pifa_jax.datasets.samples import Reject
 from pifa_jax.files.images import decode_image
 
-flags.DEFINE_string('src', None, 'Folder of the data set; the same as --data_dir.')
+path_flags.define_path('src', None, 'Folder of the data set; the same as --data_dir.')
 flags.DEFINE_boolean(
   'verify',
   False,
@@ -51,8 +51,8 @@ def main(run: cli.Run) -> int:
       f'{", ".join(registry.DATASETS)}.'
     )
   data = registry.DATASETS[f.dataset]
-  if f.data_dir and os.path.isfile(os.path.expanduser(f.data_dir)):
-    raise cli.UserError(_archive(pathlib.Path(f.data_dir).expanduser(), f.dataset))
+  if f.data_dir and os.path.isfile(f.data_dir):
+    raise cli.UserError(_archive(pathlib.Path(f.data_dir), f.dataset))
   found, problems = registry.read_splits(
     f.dataset, f.data_dir, hidden_points=f.hidden_points
   )

@@ -110,7 +110,7 @@ def _keep_compiled(folder):
 
   if jax.config.jax_compilation_cache_dir:  # the user's own, of the environment
     return
-  folder = os.path.abspath(os.path.expanduser(folder))
+  folder = os.path.abspath(folder)
   try:
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):

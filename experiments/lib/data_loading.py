@@ -30,25 +30,29 @@ class DataSettings:
   data_dir: str | None = setting(
     None,
     'Folder of the data set, as its authors distribute it; not needed for synthetic.',
+    is_path=True,
   )
   tfds_dir: str | None = setting(
     None,
     'Read the data set through TensorFlow Datasets from this folder; the records are '
     'made from --data_dir if they are not there.',
+    is_path=True,
   )
   cache_dir: str = setting(
     os.path.join(
       os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')), 'pifa_jax'
     ),
     'Where cached crops are kept from run to run; may be deleted at any time.',
+    is_path=True,
   )
   face_model: str = setting(
-    'builtin-1', 'builtin, builtin-1, builtin-2 (subdivided), or an .npz.'
+    'builtin-1', 'builtin, builtin-1, builtin-2 (subdivided), or an .npz.', is_path=True
   )
   landmark_scheme: str = setting(
     'auto',
     'A landmark scheme of the face model, a file of vertex ids (one a line), or auto: '
     'the one that fits the labels best.',
+    is_path=True,
   )
   exact_params: bool = setting(
     False,
@@ -365,11 +369,9 @@ def scheme_of(
     FileNotFoundError, ValueError: with one sentence for the user.
   """
   name: str | None = settings.landmark_scheme
-  if os.path.isfile(settings.landmark_scheme):
-    ids = load_landmark_ids(settings.landmark_scheme, num_vertices=model.num_vertices)
-    name = os.path.splitext(os.path.basename(settings.landmark_scheme))[0]
-    schemes = {**model.landmark_schemes, name: ids}
-    return model.replace(landmark_schemes=schemes), name
+  # A name means itself, also where a file is called so: ./auto is the file.
+  if name not in ('auto', *model.landmark_schemes) and os.path.isfile(name):
+    return _scheme_of_file(model, name, log)
   if name == 'auto':
     name = registry.DATASETS[settings.dataset].scheme
   if name is None:
@@ -387,6 +389,27 @@ def scheme_of(
       f'which has {", ".join(model.landmark_schemes)}.'
     )
   return model, name
+
+
+def _scheme_of_file(model, path, log):
+  """The model with the scheme of a file of vertex ids in it, and the scheme's name."""
+  ids = load_landmark_ids(path, num_vertices=model.num_vertices)
+  name = os.path.splitext(os.path.basename(path))[0]
+  own = model.landmark_schemes.get(name)
+  if own is not None and not np.array_equal(own, ids):
+    # 'ibug68', for one, also places the mean face in a box.
+    raise ValueError(
+      f'--landmark_scheme={path} has the name of a scheme of the face model, {name}, '
+      'but other vertices; give the file another name.'
+    )
+  first: dict[int, int] = {}
+  for point, vertex in enumerate(ids.tolist(), start=1):
+    if vertex in first:
+      log(
+        f'Note: {path}: points {first[vertex]} and {point} are the same vertex, {vertex}.'
+      )
+    first.setdefault(vertex, point)
+  return model.replace(landmark_schemes={**model.landmark_schemes, name: ids}), name
 
 
 def _scheme_that_fits(model, settings, split, log):
@@ -470,9 +493,7 @@ def open_real(
   source = {
     'data': settings.dataset,
     'split': split,
-    'folder': os.path.abspath(
-      os.path.expanduser(settings.tfds_dir or settings.data_dir or '')
-    ),
+    'folder': os.path.abspath(settings.tfds_dir or settings.data_dir or ''),
     'tfds': bool(settings.tfds_dir),
     'hidden_points': settings.hidden_points,
   }

@@ -26,6 +26,7 @@ class CheckpointSettings:
     'Work folder of a training run, a file of experiments.export_weights, or "builtin", '
     'the weights that come with the package. Default: --workdir, which a flag file '
     'gives, else builtin.',
+    is_path=True,
   )
   weights: str = setting(
     'latest',

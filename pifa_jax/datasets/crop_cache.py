@@ -486,7 +486,7 @@ def open_or_build(
     The data set.
   """
   key = {'image_size': IMAGE_SIZE, 'margin': MARGIN, **key, 'schema': SCHEMA}
-  directory = pathlib.Path(cache_dir).expanduser() / f'crops_{_digest(key)}'
+  directory = pathlib.Path(cache_dir) / f'crops_{_digest(key)}'
   if directory.exists():
     try:
       return open_cache(directory)
@@ -554,4 +554,4 @@ def remember_sources(
 def _record_path(cache_dir, source):
   # Of another release, the readers may look at other files.
   digest = _digest({**source, 'schema': SCHEMA})
-  return pathlib.Path(cache_dir).expanduser() / f'sources_{digest}.json'
+  return pathlib.Path(cache_dir) / f'sources_{digest}.json'

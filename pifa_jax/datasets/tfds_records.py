@@ -177,9 +177,7 @@ def read(
     # TFDS would make folders before it finds that something is missing.
     registry.read_splits(name, manual_dir)
     builder.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(
-        manual_dir=str(pathlib.Path(manual_dir).expanduser())
-      )
+      download_config=tfds.download.DownloadConfig(manual_dir=str(manual_dir))
     )
   if split not in builder.info.splits:
     raise MissingSplitError(

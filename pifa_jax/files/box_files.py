@@ -10,13 +10,11 @@ import dataclasses
 import json
 import os
 import pathlib
-import posixpath
 from typing import Any, Iterable, Literal, Mapping
-import unicodedata
 
 import numpy as np
 
-from pifa_jax.files import formats
+from pifa_jax.files import formats, images
 
 BoxFormat = Literal['xywh', 'xyxy']
 BOX_FORMATS: tuple[BoxFormat, ...] = ('xywh', 'xyxy')
@@ -246,28 +244,12 @@ def outside_share(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
   return np.where(area > 0, 1.0 - inside / np.where(area > 0, area, 1.0), 1.0)
 
 
-def name_key(name: str) -> str:
-  """The form of a photo's name by which names of different sources are compared.
-
-  "./a.jpg" and "b\\\\..\\\\a.jpg" are "a.jpg"; letters with accents are composed
-  (Unicode NFC), as most programs write them and macOS does not.
-
-  Args:
-    name: a relative path.
-
-  Returns:
-    The path with forward slashes, without "." and "..", in NFC.
-  """
-  slashes = unicodedata.normalize('NFC', name).replace('\\', '/')
-  return posixpath.normpath(slashes) if slashes else ''
-
-
 def match_names(
   names: Iterable[str], photos: Mapping[str, pathlib.Path], root: pathlib.Path
 ) -> tuple[dict[str, str], dict[str, str]]:
   """Which photo each name of a box file means.
 
-  A name that is a photo's own comes first, then one that `name_key` makes equal, then
+  A name that is a photo's own comes first, then one that `images.image_key` makes equal, then
   one that leads to the same file, by a link or as an absolute path.
 
   Args:
@@ -282,14 +264,14 @@ def match_names(
   keys: dict[str, list[str]] = {}
   files: dict[str, list[str]] = {}
   for photo, path in photos.items():
-    keys.setdefault(name_key(photo), []).append(photo)
+    keys.setdefault(images.image_key(photo), []).append(photo)
     files.setdefault(os.path.realpath(path), []).append(photo)
   matched: dict[str, str] = {}
   problems: dict[str, str] = {}
   owner: dict[str, str] = {}
   # Exact names first: a spelling of another must not take their photo.
   for name in sorted(names, key=lambda name: name not in photos):
-    key = name_key(name)
+    key = images.image_key(name)
     found = (
       [name]
       if name in photos

@@ -84,8 +84,8 @@ class ProgramsTest(absltest.TestCase):
     with open(folder / 'eval.json') as file:
       # No face of the miniature is a profile: a bin without a mean, and no "NaN".
       result = json.load(file, parse_constant=self.fail)
-    self.assertIsNone(result['yaw_bins']['60-90'])
-    self.assertIn('60-90: no faces', said)
+    self.assertIsNone(result['yaw_bins']['>60'])
+    self.assertIn('>60: no faces', said)
     self.assertLen(result['nme'], 1)
     self.assertLen(result['box_noise'], 7)
     # No noise is the evaluation itself, but for packing with another margin.
