@@ -185,7 +185,9 @@ def _boxes(
     elif name not in matched:
       # A photo chosen from the folder that the file describes is no failure.
       if source.is_dir():
-        failures.add(name, 'it has boxes but is not in --input')
+        meant = box_files.similar_name(name, photos)
+        hint = '' if meant is None else f'; {meant} is there, is it meant?'
+        failures.add(name, f'it has boxes but is not in --input{hint}')
     elif name in refused:
       failures.add(matched[name], refused[name])
   for name in sorted(set(photos) - set(matched.values())):

@@ -30,8 +30,7 @@ def main(run: cli.Run) -> int:
   """Writes the file; returns the exit code."""
   del run  # its record is in the file
   f = flags.FLAGS
-  if not f.output:
-    raise cli.UserError('--output is missing; name the file: --output=weights.npz.')
+  cli.output_file(f.output)
   trained_run = restore.open_run(f.checkpoint)
   model = restore.face_model(trained_run, f, _log)
   step, variables, checkpoint = trained_run.load(model, f.weights)

@@ -24,7 +24,7 @@ import numpy as np
 from experiments.lib import cli, data_loading, figures, output_files, path_flags
 from pifa_jax import face_models
 from pifa_jax.datasets import label_fitting, registry, w300lp
-from pifa_jax.datasets.samples import MissingSplitError, Sample
+from pifa_jax.datasets.samples import MissingSplitError, Sample, landmark_problem
 from pifa_jax.files import formats
 from pifa_jax.files.folders import find_files
 from pifa_jax.files.images import decode_image, image_key, list_images
@@ -264,9 +264,14 @@ def _read_files(path: pathlib.Path, workdir: str) -> tuple[list[_Face], _Failure
       continue
     for number, (points, visible) in enumerate(zip(found.points, found.visible)):
       single = len(found.points) == 1
+      face_name = name if single else f'{name}#{number + 1}'
+      problem = landmark_problem(points, visible)
+      if problem:
+        failures.append((face_name, problem))
+        continue
       faces.append(
         _Face(
-          name=name if single else f'{name}#{number + 1}',
+          name=face_name,
           output=name if single else f'{name}_{number + 1}',
           points=points,
           visible=visible,
@@ -290,7 +295,7 @@ def _given_scheme(
   """The model with the scheme that --landmark_scheme names; None = find it."""
   if f.landmark_scheme == 'auto':
     return model, None
-  return data_loading.scheme_of(model, data_loading.from_flags(), '', lambda text: None)
+  return data_loading.scheme_of(model, data_loading.from_flags(), '', _log)
 
 
 def _group_scheme(
@@ -551,13 +556,13 @@ def _with_outliers(rows: list[_Row]) -> list[tuple[_Row, bool]]:
 def _write_table(path: pathlib.Path, rows: list[_Row]) -> None:
   """Writes residuals.csv."""
   columns = 'name residual_percent residual_pixels yaw_degrees pitch_degrees roll_degrees outlier'
-  with open(path, 'w', newline='', encoding='utf-8') as file:
+  with output_files.open_table(path) as file:
     writer = csv.writer(file)
     writer.writerow(columns.split())
     for row, outlier in _with_outliers(rows):
       writer.writerow(
         [
-          output_files.printable(row.name),
+          row.name,
           f'{100 * row.residual:.3f}',
           f'{row.pixels:.3f}',
           *(f'{angle:.2f}' for angle in row.angles),

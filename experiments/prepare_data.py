@@ -18,7 +18,7 @@ import zipfile
 
 from absl import flags
 
-from experiments.lib import cli, data_loading, path_flags
+from experiments.lib import cli, data_loading, output_files, path_flags
 from pifa_jax import face_models
 from pifa_jax.datasets import registry
 from pifa_jax.datasets.samples import Reject
@@ -92,12 +92,12 @@ def main(run: cli.Run) -> int:
         (split, r.name, r.reason) for r in result.rejects
       ]
       facts[split]['num_rejected'] = len(result.rejects)
-  with open(os.path.join(workdir, 'dataset.json'), 'w') as file:
+  with open(os.path.join(workdir, 'dataset.json'), 'w', encoding='utf-8') as file:
     json.dump(
       {'dataset': f.dataset, 'source': data.source, 'splits': facts}, file, indent=2
     )
     file.write('\n')
-  with open(os.path.join(workdir, 'rejects.csv'), 'w', newline='') as file:
+  with output_files.open_table(os.path.join(workdir, 'rejects.csv')) as file:
     csv.writer(file).writerows([('split', 'name', 'reason'), *rejects])
   for split, name, reason in rejects[:20]:
     print(f'rejected: {split}, {name}: {reason}', file=sys.stderr)

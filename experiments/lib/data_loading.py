@@ -414,9 +414,10 @@ def _scheme_of_file(model, path, log):
 
 def _scheme_that_fits(model, settings, split, log):
   """The scheme that fits up to 128 faces of the set best."""
-  samples = read(settings, split).samples
+  found = read(settings, split)
+  samples = found.samples
   if not samples:
-    raise ValueError(f'{settings.data_dir} holds no face that can be used.')
+    raise ValueError(_no_face(settings, split, found.rejects))
   some = [
     samples[i]
     for i in np.unique(
@@ -432,6 +433,14 @@ def _scheme_that_fits(model, settings, split, log):
     + ').'
   )
   return name
+
+
+def _no_face(settings, split, rejects):
+  first = f' The first of {len(rejects)}: {rejects[0].name}: {rejects[0].reason}.'
+  return (
+    f'{settings.tfds_dir or settings.data_dir} holds no face of the split {split} that '
+    f'can be used.{first if rejects else ""}'
+  )
 
 
 def read(
@@ -521,6 +530,8 @@ def open_real(
 
   def build():
     samples = found or read(settings, split, model=of_params)
+    if not samples.samples:
+      raise ValueError(_no_face(settings, split, samples.rejects))
     gaps = registry.gaps(settings.dataset, split, samples)
     _refuse_gaps(settings, split, gaps)
     log(f'Cropping {len(samples.samples)} {split} faces ...')

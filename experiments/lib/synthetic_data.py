@@ -106,6 +106,8 @@ def _fields(pairs: Sequence[str]) -> dict[str, float]:
   found = {}
   for pair in pairs:
     name, _, value = pair.partition(':')
+    if name.strip() in found:
+      raise ValueError(f'{name.strip()} stands there twice; give it one value.')
     try:
       found[name.strip()] = float(value)
     except ValueError:

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import posixpath
 from typing import Any, Iterable, Literal, Mapping
 
 import numpy as np
@@ -97,6 +98,11 @@ def _parse(data, name):
     content = json.loads(data.decode('utf-8-sig'), object_pairs_hook=pairs)
   except (ValueError, RecursionError):
     content = None
+  if isinstance(content, list) or {'images', 'annotations'} <= set(content or ()):
+    raise ValueError(
+      f'{name} holds {"a list" if isinstance(content, list) else "COCO annotations"}; '
+      f'wanted boxes by name: {{"photo.jpg": [{_NUMBERS["xywh"]}, ...], ...}}.'
+    )
   if not isinstance(content, dict):
     # It says what is wrong.
     return formats.parse_json(data, name), set()
@@ -242,6 +248,30 @@ def outside_share(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
   inside = np.prod(np.maximum(high - low, 0.0), axis=1)
   area = np.prod(np.maximum(boxes[:, 2:], 0.0), axis=1)
   return np.where(area > 0, 1.0 - inside / np.where(area > 0, area, 1.0), 1.0)
+
+
+def similar_name(name: str, photos: Iterable[str]) -> str | None:
+  """The photo that a name may have been meant for, though it does not match.
+
+  Args:
+    name: of a box file, that means no photo.
+    photos: names of the photos.
+
+  Returns:
+    The only photo that differs in capitals, in its folder or in its suffix alone; None
+    if there is none, or there are several.
+  """
+  forms = (
+    lambda text: images.image_key(text).casefold(),
+    lambda text: posixpath.basename(images.image_key(text)).casefold(),
+    lambda text: posixpath.splitext(images.image_key(text))[0].casefold(),
+  )
+  photos = list(photos)
+  for form in forms:
+    found = [photo for photo in photos if form(photo) == form(name)]
+    if len(found) == 1:
+      return found[0]
+  return None
 
 
 def match_names(

@@ -145,8 +145,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     transparency is laid on mid-grey.
 
   Raises:
-    ValueError: if it is not a whole image, has more than `MAX_PIXELS`, or is HEIC
-      and `pillow-heif` is not installed.
+    ValueError: if it is not a whole image, has more than `MAX_PIXELS`, has pixels of
+      32 bits, or is HEIC and `pillow-heif` is not installed.
   """
   from PIL import Image, ImageOps
 
@@ -163,6 +163,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
           f'{image.width} x {image.height} pixels is more than '
           f'the {MAX_PIXELS} that are read; scale it down'
         )
+      _check_range(image)
       return _to_rgb(ImageOps.exif_transpose(image), Image)
   # Pillow's readers raise many kinds on damaged files: OSError, SyntaxError,
   # struct.error, zlib.error, IndexError, ...
@@ -187,6 +188,15 @@ def _formats(head):
     ) from error
   pillow_heif.register_heif_opener()
   return ['HEIF']
+
+
+def _check_range(image):
+  """Refuses pixels that may be 0 to 1 as well as 0 to 65,535."""
+  if image.mode == 'F' or (image.mode == 'I' and image.format == 'TIFF'):
+    raise ValueError(
+      'its pixels are 32-bit numbers, whose range is not known; save it with 8 or 16 '
+      'bits a channel'
+    )
 
 
 def _to_rgb(image, pillow):
