@@ -310,7 +310,7 @@ def _group_scheme(
   wanted = len(model.landmark_schemes[given_scheme])
   if wanted != points.shape[1]:
     raise ValueError(
-      f'it has {points.shape[1]} points, and --landmark_scheme={given_scheme} {wanted}'
+      f'it has {points.shape[1]} points, --landmark_scheme={given_scheme} has {wanted}'
     )
   return given_scheme
 

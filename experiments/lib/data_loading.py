@@ -371,7 +371,7 @@ def scheme_of(
   name: str | None = settings.landmark_scheme
   # A name means itself, also where a file is called so: ./auto is the file.
   if name not in ('auto', *model.landmark_schemes) and os.path.isfile(name):
-    return _scheme_of_file(model, name, log)
+    return scheme_of_file(model, name, log)
   if name == 'auto':
     name = registry.DATASETS[settings.dataset].scheme
   if name is None:
@@ -391,8 +391,23 @@ def scheme_of(
   return model, name
 
 
-def _scheme_of_file(model, path, log):
-  """The model with the scheme of a file of vertex ids in it, and the scheme's name."""
+def scheme_of_file(
+  model: MorphableModel, path: str, log: Log
+) -> tuple[MorphableModel, str]:
+  """The landmark scheme of a file of vertex ids.
+
+  Args:
+    model: the face model.
+    path: the file, one 0-based vertex id a line.
+    log: prints a sentence for the user.
+
+  Returns:
+    The model, with the scheme in it, and the scheme's name: that of the file.
+
+  Raises:
+    ValueError: if the file holds no vertex ids, or the model has another scheme of
+      this name.
+  """
   ids = load_landmark_ids(path, num_vertices=model.num_vertices)
   name = os.path.splitext(os.path.basename(path))[0]
   own = model.landmark_schemes.get(name)
@@ -436,11 +451,14 @@ def _scheme_that_fits(model, settings, split, log):
 
 
 def _no_face(settings, split, rejects):
-  first = f' The first of {len(rejects)}: {rejects[0].name}: {rejects[0].reason}.'
-  return (
+  sentence = (
     f'{settings.tfds_dir or settings.data_dir} holds no face of the split {split} that '
-    f'can be used.{first if rejects else ""}'
+    'can be used'
   )
+  if not rejects:
+    return f'{sentence}.'
+  reasons = f'{len(rejects)} cannot, the first: {rejects[0].name}: {rejects[0].reason}'
+  return f'{sentence}; {reasons}.'
 
 
 def read(

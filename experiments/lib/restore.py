@@ -193,10 +193,9 @@ def face_model(
   ):
     return model
   # A landmark file is a part of the model that the run was trained with.
-  if os.path.isfile(f.landmark_scheme):
-    model, scheme = data_loading.scheme_of(
-      model, data_loading.from_flags(), 'test', log
-    )
+  name = f.landmark_scheme
+  if name not in ('auto', *model.landmark_schemes) and os.path.isfile(name):
+    model, scheme = data_loading.scheme_of_file(model, name, log)
     if face_models.face_model_hash(model, scheme) == run.config.face_model_hash:
       return model
   raise cli.UserError(

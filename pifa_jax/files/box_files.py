@@ -98,9 +98,12 @@ def _parse(data, name):
     content = json.loads(data.decode('utf-8-sig'), object_pairs_hook=pairs)
   except (ValueError, RecursionError):
     content = None
-  if isinstance(content, list) or {'images', 'annotations'} <= set(content or ()):
+  is_list = isinstance(content, list)
+  if is_list or (
+    isinstance(content, dict) and {'images', 'annotations'} <= set(content)
+  ):
     raise ValueError(
-      f'{name} holds {"a list" if isinstance(content, list) else "COCO annotations"}; '
+      f'{name} holds {"a list" if is_list else "COCO annotations"}; '
       f'wanted boxes by name: {{"photo.jpg": [{_NUMBERS["xywh"]}, ...], ...}}.'
     )
   if not isinstance(content, dict):
