@@ -405,18 +405,19 @@ def scheme_of_file(
     The model, with the scheme in it, and the scheme's name: that of the file.
 
   Raises:
-    ValueError: if the file holds no vertex ids, or the model has another scheme of
-      this name.
+    ValueError: if the file holds no vertex ids, or other ones than the model under
+      the name ibug68.
   """
   ids = load_landmark_ids(path, num_vertices=model.num_vertices)
   name = os.path.splitext(os.path.basename(path))[0]
   own = model.landmark_schemes.get(name)
   if own is not None and not np.array_equal(own, ids):
-    # 'ibug68', for one, also places the mean face in a box.
-    raise ValueError(
-      f'--landmark_scheme={path} has the name of a scheme of the face model, {name}, '
-      'but other vertices; give the file another name.'
-    )
+    if name == 'ibug68':
+      raise ValueError(
+        f'--landmark_scheme={path} has the name ibug68 but other vertices than the face '
+        'model, which places the mean face in a box by them; give the file another name.'
+      )
+    log(f'Note: {path} is used in place of the scheme {name} of the face model.')
   first: dict[int, int] = {}
   for point, vertex in enumerate(ids.tolist(), start=1):
     if vertex in first:

@@ -171,8 +171,9 @@ class SchemeTest(absltest.TestCase):
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
       pathlib.Path('aflw34').write_text('1\n2\n')
       self.assertLen(self.scheme_of('aflw34')[0], 34)
-      with self.assertRaisesRegex(ValueError, 'name of a scheme of the face model'):
-        self.scheme_of('./aflw34')
+      ids, _, said = self.scheme_of('./aflw34')
+      self.assertEqual(ids.tolist(), [1, 2])
+      self.assertIn('in place of the scheme aflw34', said[0])
 
   def test_files_of_vertex_ids(self):
     with tempfile.TemporaryDirectory() as folder:
@@ -189,7 +190,7 @@ class SchemeTest(absltest.TestCase):
       path.write_text('\n'.join(map(str, own)))
       self.assertEqual(self.scheme_of(path)[1], 'ibug68')
       path.write_text('\n'.join(map(str, own[::-1])))
-      with self.assertRaisesRegex(ValueError, 'but other vertices'):
+      with self.assertRaisesRegex(ValueError, 'ibug68 but other vertices'):
         self.scheme_of(path)
 
 
