@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments.lib import cli, figures, output_files, path_flags, restore
 from pifa_jax.files import box_files
-from pifa_jax.files.images import decode_image, list_images_below, read_image_size
+from pifa_jax.files.images import decode_image, find_images, read_image_size
 from pifa_jax.geometry.mirror import coefficient_signs
 from pifa_jax.inference import AlignedFaces, Aligner
 from pifa_jax.types import MorphableModel
@@ -159,7 +159,10 @@ def _photos(path: pathlib.Path, workdir: pathlib.Path) -> dict[str, pathlib.Path
     raise cli.UserError(
       f'There is no photo or folder {path}; give --input one that exists.'
     )
-  found, skipped = output_files.inputs_only(list_images_below(path), path, str(workdir))
+  listing = find_images(path, deep=True)
+  if listing.skipped:
+    _log(f'Not read as photos: {listing.skipped_text()}.')
+  found, skipped = output_files.inputs_only(listing.images, path, str(workdir))
   for sentence in skipped:
     _log(sentence)
   if not found:
@@ -189,7 +192,9 @@ def _boxes(
     elif name not in matched:
       # A photo chosen from the folder that the file describes is no failure.
       if source.is_dir():
-        failures.add(name, 'it has boxes but is not in --input')
+        meant = box_files.similar_name(name, photos)
+        hint = '' if meant is None else f'; {meant} is there, is it meant?'
+        failures.add(name, f'it has boxes but is not in --input{hint}')
     elif name in refused:
       failures.add(matched[name], refused[name])
   for name in sorted(set(photos) - set(matched.values())):

@@ -11,7 +11,7 @@ import os
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli, path_flags
+from experiments.lib import cli, output_files, path_flags
 
 path_flags.define_path_list(
   'runs',
@@ -42,19 +42,25 @@ def main(run: cli.Run) -> int:
   first = results[0]
   workdir = run.make_folder(f.workdir)
   run.open(workdir, seed=f.seed)
+  faces = _common([result['errors'] for result in results])
   rows = [
-    _row(folder, result, first, f)
+    _row(folder, result, first, faces, f)
     for folder, result in zip(f.runs, results, strict=True)
   ]
   table = _table(rows, first['facts'], f.confidence)
-  with open(os.path.join(workdir, 'compare.json'), 'w') as file:
+  absent = len({name for result in results for name in result['errors']}) - len(faces)
+  if absent:
+    table += (
+      f'\n{absent} faces are left out, since not all runs have an error for them.\n'
+    )
+  with open(os.path.join(workdir, 'compare.json'), 'w', encoding='utf-8') as file:
     json.dump(
       {'confidence': f.confidence, 'resamples': f.resamples, 'rows': rows},
       file,
       indent=2,
     )
     file.write('\n')
-  with open(os.path.join(workdir, 'compare.md'), 'w') as file:
+  with output_files.open_table(os.path.join(workdir, 'compare.md')) as file:
     file.write(table)
   print(table, end='')
   print(f'Wrote compare.json and compare.md to {workdir}.')
@@ -81,9 +87,24 @@ def _results(folders):
   return results
 
 
-def _row(folder, result, first, f):
-  """One row of compare.json."""
-  common, here, base = _paired(result['errors'], first['errors'], folder)
+def _common(errors):
+  """The names of the faces that all runs have an error for."""
+  faces = [
+    name
+    for name in errors[0]
+    if all(np.isfinite(of_run.get(name, np.nan)) for of_run in errors)
+  ]
+  if not faces:
+    raise cli.UserError(
+      'No face has an error in all of these runs; name runs on the same data set.'
+    )
+  return faces
+
+
+def _row(folder, result, first, faces, f):
+  """One row of compare.json: all rows are about the same faces."""
+  here = np.array([result['errors'][name] for name in faces])
+  base = np.array([first['errors'][name] for name in faces])
   difference, low, high = 0.0, 0.0, 0.0
   if result is not first:
     difference = float(np.mean(here - base))
@@ -96,7 +117,7 @@ def _row(folder, result, first, f):
     'difference': difference,
     'low': low,
     'high': high,
-    'num_faces': len(common),
+    'num_faces': len(faces),
     'statement': result['facts']['statement'],
   }
 
@@ -142,11 +163,14 @@ def interval(
 def _read(folder):
   """{'facts': eval.json, 'errors': name -> error after the last block}."""
   try:
-    with open(os.path.join(folder, 'eval.json')) as file:
+    with open(os.path.join(folder, 'eval.json'), encoding='utf-8') as file:
       facts = json.load(file)
-    with open(os.path.join(folder, 'per_image.csv'), newline='') as file:
+    path = os.path.join(folder, 'per_image.csv')
+    with open(path, newline='', encoding='utf-8') as file:
       rows = list(csv.reader(file))
     errors = {row[0]: float(row[-1]) for row in rows[1:]}
+    if len(errors) < len(rows) - 1:
+      raise ValueError('per_image.csv has two faces of one name')
     facts['dataset'], facts['protocol'], facts['statement']  # must be there
   except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
     raise cli.UserError(
@@ -156,30 +180,11 @@ def _read(folder):
   return {'facts': facts, 'errors': errors}
 
 
-def _paired(errors, base, folder):
-  """The names of the faces that both have an error for, and both errors."""
-  common = [
-    name
-    for name, value in base.items()
-    if name in errors and np.isfinite([value, errors[name]]).all()
-  ]
-  if not common:
-    raise cli.UserError(
-      f'{folder} has no face in common with the first run; name runs on the same '
-      'data set.'
-    )
-  return (
-    common,
-    np.array([errors[name] for name in common]),
-    np.array([base[name] for name in common]),
-  )
-
-
 def _table(rows, facts, confidence):
   unit = '%' if facts['unit'] == 'percent' else 'px'
   lines = [
     f'{facts["title"]}; protocol {facts["protocol"]}; mean over the faces '
-    'that both runs have',
+    'that all runs have',
     '',
     f'| run | mean, {unit} | difference to the first | '
     f'{100 * confidence:g} % interval | faces |',

@@ -57,6 +57,7 @@ def main(run: cli.Run) -> int:
   for name in ('kind', 'src', 'output'):
     if not f[name].value:
       raise cli.UserError(f'--{name} is missing; see --help.')
+  cli.output_file(f.output)
   model, extras = _convert(f)
   digest = npz_format.save_npz(f.output, model, units='mm', extras=extras)
   corners = model.mean_shape[model.landmark_schemes['ibug68'][[36, 45]]]

@@ -13,7 +13,15 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli, data_loading, figures, report, restore, scoring
+from experiments.lib import (
+  cli,
+  data_loading,
+  figures,
+  output_files,
+  report,
+  restore,
+  scoring,
+)
 from pifa_jax.evaluation import metrics, protocols
 from pifa_jax.geometry import projection
 from pifa_jax.learning import network
@@ -215,10 +223,10 @@ def _box_noise(evaluator, variables, protocol, model, labels):
 
 def _write(workdir, result, protocol, out, errors, data):
   factor = 1.0 if protocol.in_pixels else 100.0
-  with open(os.path.join(workdir, 'eval.json'), 'w') as file:
+  with open(os.path.join(workdir, 'eval.json'), 'w', encoding='utf-8') as file:
     json.dump(cli.json_value(result), file, indent=2)
     file.write('\n')
-  with open(os.path.join(workdir, 'per_image.csv'), 'w', newline='') as file:
+  with output_files.open_table(os.path.join(workdir, 'per_image.csv')) as file:
     writer = csv.writer(file)
     writer.writerow(
       ['name', 'yaw_degrees', f'start_{result["unit"]}']
@@ -253,7 +261,7 @@ def _write(workdir, result, protocol, out, errors, data):
   page = report.page(
     result, protocol, workdir, [(data.crops.names[i], final[i]) for i in worst]
   )
-  with open(os.path.join(workdir, 'report.html'), 'w', encoding='utf-8') as file:
+  with output_files.open_table(os.path.join(workdir, 'report.html')) as file:
     file.write(page)
 
 

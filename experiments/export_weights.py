@@ -12,11 +12,11 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli, restore
+from experiments.lib import cli, path_flags, restore
 from pifa_jax.learning.weights import save_weights
 
 restore.define_flags()
-flags.DEFINE_string('output', None, 'The .npz to write.')
+path_flags.define_path('output', None, 'The .npz to write.')
 flags.DEFINE_enum(
   'kernel_dtype',
   'float16',
@@ -37,8 +37,7 @@ def main(run: cli.Run) -> int:
   """
   del run  # its record is in the file
   f = flags.FLAGS
-  if not f.output:
-    raise cli.UserError('--output is missing; name the file: --output=weights.npz.')
+  cli.output_file(f.output)
   trained_run = restore.open_run(f.checkpoint)
   model = restore.face_model(trained_run, f, _log)
   step, variables, checkpoint = trained_run.load(model, f.weights)
@@ -51,7 +50,7 @@ def main(run: cli.Run) -> int:
   digest = save_weights(f.output, variables, card, dtype=np.dtype(f.kernel_dtype))
   size = os.path.getsize(f.output) / 1e6
   print(
-    f'{f.output}: step {step} of {f.checkpoint}, {size:.1f} MB, content '
+    f'{f.output}: step {step} of {f.checkpoint or "builtin"}, {size:.1f} MB, content '
     f'{digest[:16]}.\nUse it with --checkpoint={f.output}'
   )
   return cli.EXIT_OK

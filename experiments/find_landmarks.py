@@ -61,7 +61,7 @@ def main(run: cli.Run) -> int:
       f'error {100 * error:.2f} % of the face  ({what})'
     )
   path = os.path.join(workdir, 'vertex_ids.txt')
-  with open(path, 'w') as file:
+  with open(path, 'w', encoding='utf-8') as file:
     file.write(
       f'# {len(ids)} landmarks on the face model {f.face_model}, found from '
       f'{len(points)} faces\n'
@@ -127,14 +127,20 @@ def _search(model, points, visible, known, rounds):
 def _known(pairs, count):
   """The pairs of --known: {point from 0: iBUG number from 0}."""
   try:
-    known = {
-      int(a) - 1: int(b) - 1 for a, b in (pair.split(':') for pair in pairs or [])
-    }
+    given = [
+      (int(a) - 1, int(b) - 1) for a, b in (pair.split(':') for pair in pairs or [])
+    ]
   except ValueError as error:
     raise cli.UserError(
       f'--known={",".join(pairs)} is not a list of pairs; write pairs such as '
       '1:18,2:20.'
     ) from error
+  known = dict(given)
+  if len(known) < len(given) or len(set(known.values())) < len(known):
+    raise cli.UserError(
+      f'--known={",".join(pairs)} has a point or an iBUG number twice; give each point '
+      'one number of its own.'
+    )
   if len(known) < 6 or not all(
     0 <= a < count and 0 <= b < 68 for a, b in known.items()
   ):

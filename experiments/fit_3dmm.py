@@ -25,9 +25,10 @@ import numpy as np
 from experiments.lib import cli, data_loading, figures, output_files, path_flags
 from pifa_jax import face_models
 from pifa_jax.datasets import label_fitting, registry, w300lp
-from pifa_jax.datasets.samples import MissingSplitError, Sample
+from pifa_jax.datasets.samples import MissingSplitError, Sample, landmark_problem
 from pifa_jax.files import formats
-from pifa_jax.files.images import decode_image, list_images
+from pifa_jax.files.folders import find_files
+from pifa_jax.files.images import decode_image, image_key, list_images
 from pifa_jax.geometry import (
   contour,
   cropping,
@@ -234,13 +235,7 @@ def _files(path: pathlib.Path, workdir: str) -> tuple[pathlib.Path, list[pathlib
     raise cli.UserError(
       f'There is no file or folder {path}; give --input one that exists.'
     )
-  found = sorted(
-    p
-    for p in path.rglob('*')
-    if p.is_file()
-    and p.suffix.lower() in formats.LANDMARK_SUFFIXES
-    and not p.name.startswith('.')
-  )
+  found, _ = find_files(path, formats.LANDMARK_SUFFIXES)
   found, skipped = output_files.inputs_only(found, path, workdir)
   for sentence in skipped:
     _log(sentence)
@@ -257,30 +252,50 @@ def _read_files(path: pathlib.Path, workdir: str) -> tuple[list[_Face], _Failure
   root, files = _files(path, workdir)
   faces: list[_Face] = []
   failures: _Failures = []
+  others: _Failures = []
   photos: dict[pathlib.Path, dict[str, pathlib.Path]] = {}
-  for path in files:
-    name = path.relative_to(root).as_posix()
+  for file in files:
+    name = file.relative_to(root).as_posix()
+    if file.parent not in photos:
+      photos[file.parent] = {image_key(p.stem): p for p in list_images(file.parent)}
+    photo = photos[file.parent].get(image_key(file.stem))
     try:
-      found = formats.read_landmarks(path, hidden_points=flags.FLAGS.hidden_points)
+      found = formats.read_landmarks(file, hidden_points=flags.FLAGS.hidden_points)
+    except formats.NoLandmarksError as error:
+      # A table or a file of boxes among the labels; what the user named, or what lies
+      # beside its photo, was meant as labels.
+      meant = file == path or photo is not None
+      (failures if meant else others).append((name, str(error)))
+      continue
     except (OSError, ValueError) as error:
       failures.append((name, str(error)))
       continue
-    if path.parent not in photos:
-      photos[path.parent] = {p.stem: p for p in list_images(path.parent)}
-    photo = photos[path.parent].get(path.stem)
     for number, (points, visible) in enumerate(
       zip(found.points, found.visible, strict=True)
     ):
       single = len(found.points) == 1
+      face_name = name if single else f'{name}#{number + 1}'
+      problem = landmark_problem(points, visible)
+      if problem:
+        failures.append((face_name, problem))
+        continue
       faces.append(
         _Face(
-          name=name if single else f'{name}#{number + 1}',
+          name=face_name,
           output=name if single else f'{name}_{number + 1}',
           points=points,
           visible=visible,
           read_photo=None if photo is None else photo.read_bytes,
         )
       )
+  if others and not faces:
+    return faces, failures + others
+  if others:
+    _log(
+      f'Skipped {output_files.count_of(len(others), "file")} without landmarks: '
+      f'{", ".join(output_files.printable(name) for name, _ in others[:5])}'
+      f'{", ..." if len(others) > 5 else ""}.'
+    )
   return faces, failures
 
 
@@ -290,7 +305,7 @@ def _given_scheme(
   """The model with the scheme that --landmark_scheme names; None = find it."""
   if f.landmark_scheme == 'auto':
     return model, None
-  return data_loading.scheme_of(model, data_loading.from_flags(), '', lambda text: None)
+  return data_loading.scheme_of(model, data_loading.from_flags(), '', _log)
 
 
 def _group_scheme(
@@ -305,7 +320,7 @@ def _group_scheme(
   wanted = len(model.landmark_schemes[given_scheme])
   if wanted != points.shape[1]:
     raise ValueError(
-      f'it has {points.shape[1]} points, and --landmark_scheme={given_scheme} {wanted}'
+      f'it has {points.shape[1]} points, --landmark_scheme={given_scheme} has {wanted}'
     )
   return given_scheme
 
@@ -554,13 +569,13 @@ def _write_table(path: pathlib.Path, rows: list[_Row]) -> None:
     'name residual_percent residual_pixels yaw_degrees pitch_degrees roll_degrees '
     'outlier'
   )
-  with open(path, 'w', newline='', encoding='utf-8') as file:
+  with output_files.open_table(path) as file:
     writer = csv.writer(file)
     writer.writerow(columns.split())
     for row, outlier in _with_outliers(rows):
       writer.writerow(
         [
-          output_files.printable(row.name),
+          row.name,
           f'{100 * row.residual:.3f}',
           f'{row.pixels:.3f}',
           *(f'{angle:.2f}' for angle in row.angles),

@@ -11,11 +11,11 @@ face lie from those of the coarse one.
 from collections.abc import Sequence
 import os
 
-from absl import app, flags
+from absl import app
 import numpy as np
 from PIL import Image
 
-from experiments.lib import mesh_images
+from experiments.lib import mesh_images, path_flags
 from pifa_jax import face_models
 from pifa_jax.face_models import landmark_tables
 from pifa_jax.types import MorphableModel
@@ -23,7 +23,7 @@ from pifa_jax.types import MorphableModel
 # A grey image, and positions of the vertices in it and which are hidden.
 View = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-_FOLDER = flags.DEFINE_string('image_folder', 'docs', 'The folder for the images.')
+_FOLDER = path_flags.define_path('image_folder', 'docs', 'The folder for the images.')
 # Pixels: side of the three views, height of the two enlarged ones.
 _SIDE, _ZOOM_HEIGHT = 400, 380
 # What the enlarged ones show: height of the middle, half of the width; millimetres.

@@ -18,13 +18,13 @@ import zipfile
 
 from absl import flags
 
-from experiments.lib import cli, data_loading
+from experiments.lib import cli, data_loading, output_files, path_flags
 from pifa_jax import face_models
 from pifa_jax.datasets import registry
 from pifa_jax.datasets.samples import Reject
 from pifa_jax.files.images import decode_image
 
-flags.DEFINE_string('src', None, 'Folder of the data set; the same as --data_dir.')
+path_flags.define_path('src', None, 'Folder of the data set; the same as --data_dir.')
 flags.DEFINE_boolean(
   'verify',
   False,
@@ -59,8 +59,8 @@ def main(run: cli.Run) -> int:
       f'{", ".join(registry.DATASETS)}.'
     )
   data = registry.DATASETS[f.dataset]
-  if data_dir and os.path.isfile(os.path.expanduser(data_dir)):
-    raise cli.UserError(_archive(pathlib.Path(data_dir).expanduser(), f.dataset))
+  if data_dir and os.path.isfile(data_dir):
+    raise cli.UserError(_archive(pathlib.Path(data_dir), f.dataset))
   found, problems = registry.read_splits(
     f.dataset, data_dir, hidden_points=f.hidden_points
   )
@@ -100,12 +100,12 @@ def main(run: cli.Run) -> int:
         (split, r.name, r.reason) for r in result.rejects
       ]
       facts[split]['num_rejected'] = len(result.rejects)
-  with open(os.path.join(workdir, 'dataset.json'), 'w') as file:
+  with open(os.path.join(workdir, 'dataset.json'), 'w', encoding='utf-8') as file:
     json.dump(
       {'dataset': f.dataset, 'source': data.source, 'splits': facts}, file, indent=2
     )
     file.write('\n')
-  with open(os.path.join(workdir, 'rejects.csv'), 'w', newline='') as file:
+  with output_files.open_table(os.path.join(workdir, 'rejects.csv')) as file:
     csv.writer(file).writerows([('split', 'name', 'reason'), *rejects])
   for split, name, reason in rejects[:20]:
     print(f'rejected: {split}, {name}: {reason}', file=sys.stderr)

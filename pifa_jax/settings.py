@@ -32,12 +32,15 @@ class Setting:
     low: least value of a number; None = no bound.
     high: greatest value of a number; None = no bound.
     choices: values of a string; None = any.
+    is_path: whether a string names a file or a folder, or a name stands for one:
+      programs expand `~` in it.
   """
 
   help: str
   low: float | None = None
   high: float | None = None
   choices: tuple[str, ...] | None = None
+  is_path: bool = False
 
   def problem(self, value: Any) -> str | None:
     """What is wrong with a value.
@@ -87,6 +90,7 @@ def setting(
   low: float | None = None,
   high: float | None = None,
   choices: typing.Iterable[str] | None = None,
+  is_path: bool = False,
 ) -> Any:
   """A dataclass field that a user may set.
 
@@ -96,11 +100,12 @@ def setting(
     low: least value of a number.
     high: greatest value of a number.
     choices: values of a string.
+    is_path: see `Setting`.
 
   Returns:
     What stands to the right of the field's type.
   """
-  found = Setting(help, low, high, None if choices is None else tuple(choices))
+  found = Setting(help, low, high, None if choices is None else tuple(choices), is_path)
   return dataclasses.field(default=default, metadata={_SETTING: found})
 
 

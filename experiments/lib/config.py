@@ -123,6 +123,7 @@ class TrainerSettings:
     'What a new run starts from instead of random weights: a work folder of a training '
     'run, a file of experiments.export_weights, or "builtin"; same network, same face '
     'model.',
+    is_path=True,
   )
   log_every: int = setting(20, 'Steps between printed lines.', low=1)
   eval_every: int = setting(500, 'Steps between validations.', low=1)

@@ -31,25 +31,29 @@ class DataSettings:
   data_dir: str | None = setting(
     None,
     'Folder of the data set, as its authors distribute it; not needed for synthetic.',
+    is_path=True,
   )
   tfds_dir: str | None = setting(
     None,
     'Read the data set through TensorFlow Datasets from this folder; the records are '
     'made from --data_dir if they are not there.',
+    is_path=True,
   )
   cache_dir: str = setting(
     os.path.join(
       os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')), 'pifa_jax'
     ),
     'Where cached crops are kept from run to run; may be deleted at any time.',
+    is_path=True,
   )
   face_model: str = setting(
-    'builtin-1', 'builtin, builtin-1, builtin-2 (subdivided), or an .npz.'
+    'builtin-1', 'builtin, builtin-1, builtin-2 (subdivided), or an .npz.', is_path=True
   )
   landmark_scheme: str = setting(
     'auto',
     'A landmark scheme of the face model, a file of vertex ids (one a line), or auto: '
     'the one that fits the labels best.',
+    is_path=True,
   )
   exact_params: bool = setting(
     False,
@@ -372,12 +376,11 @@ def scheme_of(
   Raises:
     FileNotFoundError, ValueError: with one sentence for the user.
   """
-  name: str | None = settings.landmark_scheme
-  if os.path.isfile(settings.landmark_scheme):
-    ids = load_landmark_ids(settings.landmark_scheme, num_vertices=model.num_vertices)
-    name = os.path.splitext(os.path.basename(settings.landmark_scheme))[0]
-    schemes = {**model.landmark_schemes, name: ids}
-    return model.replace(landmark_schemes=schemes), name
+  given = settings.landmark_scheme
+  # A name means itself, also where a file is called so: ./auto is the file.
+  if given not in ('auto', *model.landmark_schemes) and os.path.isfile(given):
+    return scheme_of_file(model, given, log)
+  name: str | None = given
   if name == 'auto':
     name = registry.DATASETS[settings.dataset].scheme
   if name is None:
@@ -397,11 +400,47 @@ def scheme_of(
   return model, name
 
 
+def scheme_of_file(
+  model: MorphableModel, path: str, log: Log
+) -> tuple[MorphableModel, str]:
+  """The landmark scheme of a file of vertex ids.
+
+  Args:
+    model: the face model.
+    path: the file, one 0-based vertex id a line.
+    log: prints a sentence for the user.
+
+  Returns:
+    The model, with the scheme in it, and the scheme's name: that of the file.
+
+  Raises:
+    ValueError: if the file holds no vertex ids, or other ones than the model under
+      the name ibug68.
+  """
+  ids = load_landmark_ids(path, num_vertices=model.num_vertices)
+  name = os.path.splitext(os.path.basename(path))[0]
+  own = model.landmark_schemes.get(name)
+  if own is not None and not np.array_equal(own, ids):
+    if name == 'ibug68':
+      raise ValueError(
+        f'--landmark_scheme={path} has the name ibug68 but other vertices than the '
+        'face model, which places the mean face in a box by them; rename the file.'
+      )
+    log(f'Note: {path} is used in place of the scheme {name} of the face model.')
+  first: dict[int, int] = {}
+  for point, vertex in enumerate(ids.tolist(), start=1):
+    if vertex in first:
+      log(f'Note: {path}: points {first[vertex]} and {point} are one vertex, {vertex}.')
+    first.setdefault(vertex, point)
+  return model.replace(landmark_schemes={**model.landmark_schemes, name: ids}), name
+
+
 def _scheme_that_fits(model, settings, split, log):
   """The scheme that fits up to 128 faces of the set best."""
-  samples = read(settings, split).samples
+  found = read(settings, split)
+  samples = found.samples
   if not samples:
-    raise ValueError(f'{settings.data_dir} holds no face that can be used.')
+    raise ValueError(_no_face(settings, split, found.rejects))
   some = [
     samples[i]
     for i in np.unique(
@@ -417,6 +456,17 @@ def _scheme_that_fits(model, settings, split, log):
     + ').'
   )
   return name
+
+
+def _no_face(settings, split, rejects):
+  sentence = (
+    f'{settings.tfds_dir or settings.data_dir} holds no face of the split {split} that '
+    'can be used'
+  )
+  if not rejects:
+    return f'{sentence}.'
+  reasons = f'{len(rejects)} cannot, the first: {rejects[0].name}: {rejects[0].reason}'
+  return f'{sentence}; {reasons}.'
 
 
 def read(
@@ -478,9 +528,7 @@ def open_real(
   source = {
     'data': settings.dataset,
     'split': split,
-    'folder': os.path.abspath(
-      os.path.expanduser(settings.tfds_dir or settings.data_dir or '')
-    ),
+    'folder': os.path.abspath(settings.tfds_dir or settings.data_dir or ''),
     'tfds': bool(settings.tfds_dir),
     'hidden_points': settings.hidden_points,
   }
@@ -508,6 +556,8 @@ def open_real(
 
   def build():
     samples = found or read(settings, split, model=of_params)
+    if not samples.samples:
+      raise ValueError(_no_face(settings, split, samples.rejects))
     gaps = registry.gaps(settings.dataset, split, samples)
     _refuse_gaps(settings, split, gaps)
     log(f'Cropping {len(samples.samples)} {split} faces ...')

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from experiments.lib import path_flags
 from pifa_jax import settings
 
 _Config = TypeVar('_Config')
@@ -62,6 +63,10 @@ def _define_one(name, kind, default, setting, values):
     )
   elif kind is bool:
     flags.DEFINE_boolean(name, default, setting.help, flag_values=values)
+  elif setting.is_path:
+    if kind is not str:
+      raise TypeError(f'{name}: {kind} cannot be a path; declare it as str.')
+    path_flags.define_path(name, default, setting.help, flag_values=values)
   elif kind is str:
     flags.DEFINE_string(name, default, setting.help, flag_values=values)
   elif kind in _PARSERS:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 import json
 import os
 import pathlib
+from typing import TextIO
+import unicodedata
 
 from experiments.lib import cli
 
@@ -102,16 +104,35 @@ def _has_run(folder):
   return isinstance(record, dict) and {'program', 'arguments', 'flags'} <= set(record)
 
 
+def open_table(path: str | os.PathLike[str]) -> TextIO:
+  """Opens a file of text that holds names of files, for writing.
+
+  A name whose bytes are no text must not cost the whole table: they are escaped.
+
+  Args:
+    path: the file.
+
+  Returns:
+    The open file, UTF-8; newlines are written as they are.
+  """
+  return open(path, 'w', newline='', encoding='utf-8', errors='backslashreplace')
+
+
 def printable(name: str) -> str:
-  """A file's name for stdout and tables: bytes that are no text are escaped.
+  """A file's name for a line of text.
 
   Args:
     name: as the system gave it.
 
   Returns:
-    Text that every terminal and table can take.
+    The name with control characters and bytes that are no text escaped.
   """
-  return name.encode('utf-8', 'backslashreplace').decode('utf-8')
+  return ''.join(
+    character.encode('unicode_escape', 'surrogatepass').decode('ascii')
+    if unicodedata.category(character) in ('Cc', 'Cs')
+    else character
+    for character in name
+  )
 
 
 def count_of(number: int, what: str) -> str:

@@ -27,6 +27,7 @@ class CheckpointSettings:
     'Work folder of a training run, a file of experiments.export_weights, or '
     '"builtin", the weights that come with the package. Default: --workdir, which a '
     'flag file gives, else builtin.',
+    is_path=True,
   )
   weights: str = setting(
     'latest',
@@ -195,10 +196,9 @@ def face_model(
   ):
     return model
   # A landmark file is a part of the model that the run was trained with.
-  if os.path.isfile(f.landmark_scheme):
-    model, scheme = data_loading.scheme_of(
-      model, data_loading.from_flags(), 'test', log
-    )
+  name = f.landmark_scheme
+  if name not in ('auto', *model.landmark_schemes) and os.path.isfile(name):
+    model, scheme = data_loading.scheme_of_file(model, name, log)
     if face_models.face_model_hash(model, scheme) == run.config.face_model_hash:
       return model
   raise cli.UserError(

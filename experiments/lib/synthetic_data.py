@@ -37,11 +37,13 @@ class SyntheticFaces:
     None,
     'Folder of photos without people: parts of them are behind half of the synthetic '
     'training faces of --renderer=full.',
+    is_path=True,
   )
   render_face_model: str | None = setting(
     None,
     'Face model that synthetic faces show, as --face_model takes it; default: that of '
     '--face_model. With another one, P of --face_model is fitted to their landmarks.',
+    is_path=True,
   )
 
 
@@ -112,6 +114,8 @@ def _fields(pairs: Sequence[str]) -> dict[str, float]:
   found = {}
   for pair in pairs:
     name, _, value = pair.partition(':')
+    if name.strip() in found:
+      raise ValueError(f'{name.strip()} stands there twice; give it one value.')
     try:
       found[name.strip()] = float(value)
     except ValueError:

@@ -363,7 +363,7 @@ def write_cache(
       digest.update(f'{name} {array.dtype} {array.shape} '.encode())
       digest.update(array.data)
     names = list(arrays['names'])
-    with open(temporary / 'dataset.json', 'w') as file:
+    with open(temporary / 'dataset.json', 'w', encoding='utf-8') as file:
       json.dump(
         {
           'schema': SCHEMA,
@@ -375,12 +375,12 @@ def write_cache(
         },
         file,
       )
-    with open(temporary / 'rejects.csv', 'w', newline='') as file:
+    with _open_table(temporary / 'rejects.csv') as file:
       csv.writer(file).writerows(
         [('name', 'reason')] + [(reject.name, reject.reason) for reject in rejects]
       )
     worst = np.argsort(-arrays['residuals'])[:20]
-    with open(temporary / 'worst_fits.csv', 'w', newline='') as file:
+    with _open_table(temporary / 'worst_fits.csv') as file:
       csv.writer(file).writerows(
         [('name', 'residual')]
         + [(names[i], f'{arrays["residuals"][i]:.5f}') for i in worst]
@@ -425,6 +425,11 @@ def _what_is_wrong(arrays, names):
       f'{arrays["boxes"].shape} do not agree'
     )
   return None
+
+
+def _open_table(path):
+  """A .csv for writing; names whose bytes are no text are escaped in it."""
+  return open(path, 'w', newline='', encoding='utf-8', errors='backslashreplace')
 
 
 def open_cache(directory: str | pathlib.Path) -> CropCache:
@@ -489,7 +494,7 @@ def open_or_build(
     The data set.
   """
   key = {'image_size': IMAGE_SIZE, 'margin': MARGIN, **key, 'schema': SCHEMA}
-  directory = pathlib.Path(cache_dir).expanduser() / f'crops_{_digest(key)}'
+  directory = pathlib.Path(cache_dir) / f'crops_{_digest(key)}'
   if directory.exists():
     try:
       return open_cache(directory)
@@ -557,4 +562,4 @@ def remember_sources(
 def _record_path(cache_dir, source):
   # Of another release, the readers may look at other files.
   digest = _digest({**source, 'schema': SCHEMA})
-  return pathlib.Path(cache_dir).expanduser() / f'sources_{digest}.json'
+  return pathlib.Path(cache_dir) / f'sources_{digest}.json'

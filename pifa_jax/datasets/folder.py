@@ -1,6 +1,7 @@
 """A plain folder of photos, each with a file of landmarks beside it."""
 
 import collections
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -143,6 +144,12 @@ def _read(sources, path, hidden_points):
       f'there is no {path.stem}{" or ".join(LANDMARK_SUFFIXES)} beside it'
     )
   labels = formats.read_landmarks(label, hidden_points=hidden_points)
+  others = [suffix for suffix in LANDMARK_SUFFIXES if suffix != label.suffix.lower()]
+  if sources.find_beside(path, others) is not None:
+    note = (
+      f'photos have other files of landmarks beside the {label.suffix} that is read'
+    )
+    labels = dataclasses.replace(labels, notes=(*labels.notes, note))
   if labels.is_video:
     raise ValueError(
       f'{label.name} has rows of different frames of a video, not faces of one photo'
@@ -180,7 +187,10 @@ def _agree_on_marks(found, hidden_points):
   said = collections.Counter(
     note for _, labels in found.values() for note in labels.notes
   )
-  notes += [f'In {count} files {note}.' for note, count in said.items()]
+  notes += [
+    f'{count} {note}.' if note.startswith('photos') else f'In {count} files {note}.'
+    for note, count in said.items()
+  ]
   return notes
 
 

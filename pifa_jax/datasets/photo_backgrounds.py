@@ -25,7 +25,7 @@ def list_backgrounds(folder: str | pathlib.Path) -> list[pathlib.Path]:
   Raises:
     FileNotFoundError: if there is no such folder, or no photo in it.
   """
-  root = pathlib.Path(folder).expanduser()
+  root = pathlib.Path(folder)
   if not root.is_dir():
     raise FileNotFoundError(
       f'There is no folder {root}; give one of photos '

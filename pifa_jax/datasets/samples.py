@@ -162,7 +162,7 @@ def data_root(
   """
   if not data_dir:
     raise FileNotFoundError(f'No --data_dir was given: {how_to_get}')
-  root = pathlib.Path(data_dir).expanduser()
+  root = pathlib.Path(data_dir)
   if not root.is_dir():
     raise FileNotFoundError(f'There is no folder {root}: {how_to_get}')
   return root, Sources(root)

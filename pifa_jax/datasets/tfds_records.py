@@ -176,10 +176,8 @@ def read(
   if not builder.is_prepared():
     # TFDS would make folders before it finds that something is missing.
     registry.read_splits(name, manual_dir)
-    # They refused None.
-    folder = pathlib.Path(manual_dir).expanduser()  # type: ignore[arg-type]
     builder.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(manual_dir=str(folder))
+      download_config=tfds.download.DownloadConfig(manual_dir=str(manual_dir))
     )
   if split not in builder.info.splits:
     raise MissingSplitError(

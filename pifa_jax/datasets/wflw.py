@@ -110,7 +110,9 @@ def _rows(path):
   foreign = foreign_content(data)
   if foreign is not None:
     raise ValueError(f'{path.name} is not the list of WFLW but {foreign}.')
-  for number, line in enumerate(data.decode('utf-8', 'replace').splitlines(), start=1):
+  for number, line in enumerate(
+    data.decode('utf-8-sig', 'replace').splitlines(), start=1
+  ):
     if not line.strip():
       continue
     fields = line.strip().split(maxsplit=_FIELDS - 1)

@@ -179,13 +179,13 @@ def yaw_bin_means(errors: np.ndarray, yaw: np.ndarray) -> dict[str, float]:
       P (`projection.pose_degrees`). Its sign does not matter.
 
   Returns:
-    '0-30', '30-60', '60-90', 'mean of bins'; NaN for an empty bin, which the
+    '0-30', '30-60', '>60', 'mean of bins'; NaN for an empty bin, which the
     mean leaves out.
   """
   errors, yaw = np.asarray(errors), np.asarray(yaw)
   errors, yaw = errors[~np.isnan(errors)], yaw[~np.isnan(errors)]
   size = np.abs(yaw)
-  bins = {'0-30': size <= 30, '30-60': (size > 30) & (size <= 60), '60-90': size > 60}
+  bins = {'0-30': size <= 30, '30-60': (size > 30) & (size <= 60), '>60': size > 60}
   means = {
     name: float(np.mean(errors[inside])) if inside.any() else float('nan')
     for name, inside in bins.items()

@@ -41,7 +41,7 @@ def convert_3ddfa(
   Raises:
     FileNotFoundError, ValueError: if a file is missing, damaged or another one.
   """
-  folder = pathlib.Path(folder).expanduser()
+  folder = pathlib.Path(folder)
   shape_file = _file(folder, 'Model_Shape.mat')
   shape = read_numbers(shape_file, ('mu_shape', 'w', 'sigma', 'tri'))
   if landmarks is None:
@@ -84,7 +84,7 @@ def convert_bfm2009(
   Raises:
     FileNotFoundError, ValueError: see `convert_3ddfa`.
   """
-  path, folder = (pathlib.Path(p).expanduser() for p in (path, expression_folder))
+  path, folder = (pathlib.Path(p) for p in (path, expression_folder))
   shape = read_numbers(path, ('shapeMU', 'shapePC', 'shapeEV', 'tl'))
   trim = read_numbers(_file(folder, 'model_info.mat'), ('trimIndex',))['trimIndex']
   trim = trim.ravel().astype(int) - 1
@@ -129,7 +129,7 @@ def convert_face3d(
   Raises:
     FileNotFoundError, ValueError: see `convert_3ddfa`.
   """
-  path = pathlib.Path(path).expanduser()
+  path = pathlib.Path(path)
   model = read_mat(path, ('model',)).get('model')
   fields = (
     model.ravel()[0]
@@ -182,7 +182,7 @@ def convert_bfm2017(
   """
   import h5py
 
-  path = pathlib.Path(path).expanduser()
+  path = pathlib.Path(path)
   if not path.is_file():
     raise FileNotFoundError(f'There is no {path}; give the .h5 of BFM 2017.')
   if landmarks is None:

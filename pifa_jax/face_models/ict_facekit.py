@@ -108,7 +108,7 @@ def expression_units(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def _open(folder):
   """The folder, its meshes by name, landmarks, names of identities and expressions."""
-  folder = pathlib.Path(folder).expanduser()
+  folder = pathlib.Path(folder)
   for name in ('generic_neutral_mesh.obj', 'vertex_indices.json'):
     if not (folder / name).is_file():
       raise FileNotFoundError(

@@ -136,7 +136,7 @@ def load_landmark_ids(
       f'No landmark file at {path}; make a text file with one 0-based vertex id a line.'
     )
   ids = []
-  for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+  for number, line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
     text = line.split('#', 1)[0].strip()
     if not text:
       continue

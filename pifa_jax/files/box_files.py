@@ -13,11 +13,10 @@ import os
 import pathlib
 import posixpath
 from typing import Any, Literal
-import unicodedata
 
 import numpy as np
 
-from pifa_jax.files import formats
+from pifa_jax.files import formats, images
 
 BoxFormat = Literal['xywh', 'xyxy']
 BOX_FORMATS: tuple[BoxFormat, ...] = ('xywh', 'xyxy')
@@ -100,6 +99,14 @@ def _parse(data, name):
     content = json.loads(data.decode('utf-8-sig'), object_pairs_hook=pairs)
   except (ValueError, RecursionError):
     content = None
+  is_list = isinstance(content, list)
+  if is_list or (
+    isinstance(content, dict) and {'images', 'annotations'} <= set(content)
+  ):
+    raise ValueError(
+      f'{name} holds {"a list" if is_list else "COCO annotations"}; '
+      f'wanted boxes by name: {{"photo.jpg": [{_NUMBERS["xywh"]}, ...], ...}}.'
+    )
   if not isinstance(content, dict):
     # It says what is wrong.
     return formats.parse_json(data, name), set()
@@ -247,20 +254,28 @@ def outside_share(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
   return np.where(area > 0, 1.0 - inside / np.where(area > 0, area, 1.0), 1.0)
 
 
-def name_key(name: str) -> str:
-  r"""The form of a photo's name by which names of different sources are compared.
-
-  "./a.jpg" and "b\\..\\a.jpg" are "a.jpg"; letters with accents are composed
-  (Unicode NFC), as most programs write them and macOS does not.
+def similar_name(name: str, photos: Iterable[str]) -> str | None:
+  """The photo that a name may have been meant for, though it does not match.
 
   Args:
-    name: a relative path.
+    name: of a box file, that means no photo.
+    photos: names of the photos.
 
   Returns:
-    The path with forward slashes, without "." and "..", in NFC.
+    The only photo that differs in capitals, in its folder or in its suffix alone; None
+    if there is none, or there are several.
   """
-  slashes = unicodedata.normalize('NFC', name).replace('\\', '/')
-  return posixpath.normpath(slashes) if slashes else ''
+  forms = (
+    lambda text: images.image_key(text).casefold(),
+    lambda text: posixpath.basename(images.image_key(text)).casefold(),
+    lambda text: posixpath.splitext(images.image_key(text))[0].casefold(),
+  )
+  photos = list(photos)
+  for form in forms:
+    found = [photo for photo in photos if form(photo) == form(name)]
+    if len(found) == 1:
+      return found[0]
+  return None
 
 
 def match_names(
@@ -268,8 +283,8 @@ def match_names(
 ) -> tuple[dict[str, str], dict[str, str]]:
   """Which photo each name of a box file means.
 
-  A name that is a photo's own comes first, then one that `name_key` makes equal, then
-  one that leads to the same file, by a link or as an absolute path.
+  A name that is a photo's own comes first, then one that `images.image_key` makes
+  equal, then one that leads to the same file, by a link or as an absolute path.
 
   Args:
     names: of the box file.
@@ -283,14 +298,14 @@ def match_names(
   keys: dict[str, list[str]] = {}
   files: dict[str, list[str]] = {}
   for photo, path in photos.items():
-    keys.setdefault(name_key(photo), []).append(photo)
+    keys.setdefault(images.image_key(photo), []).append(photo)
     files.setdefault(os.path.realpath(path), []).append(photo)
   matched: dict[str, str] = {}
   problems: dict[str, str] = {}
   owner: dict[str, str] = {}
   # Exact names first: a spelling of another must not take their photo.
   for name in sorted(names, key=lambda name: name not in photos):
-    key = name_key(name)
+    key = images.image_key(name)
     found = (
       [name]
       if name in photos

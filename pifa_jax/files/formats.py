@@ -32,6 +32,10 @@ _FARTHEST = 8.0
 _MAT_POINTS = ('pt3d_68', 'pts_3d', 'pt2d', 'pts_2d', 'landmarks')
 
 
+class NoLandmarksError(ValueError):
+  """A sound file of a type that may hold landmarks holds something else."""
+
+
 @dataclasses.dataclass(frozen=True)
 class LandmarkFile:
   """What a file says of faces.
@@ -90,6 +94,7 @@ def read_landmarks(
 
   Raises:
     FileNotFoundError: if it does not exist.
+    NoLandmarksError: if it is a sound .json, .csv or .mat about other things.
     ValueError: if it cannot be read, with the reason.
   """
   path = pathlib.Path(path)
@@ -402,7 +407,7 @@ def _read_openface(path):
   count = sum(re.fullmatch(r'x_\d+', name) is not None for name in names)
   wanted = [f'{axis}_{i}' for i in range(count) for axis in 'xy']
   if not count or not set(wanted) <= set(names):
-    raise ValueError(
+    raise NoLandmarksError(
       f'{path.name} has no columns x_0, y_0, ... of landmarks in pixels; a .csv must '
       'be as OpenFace writes it.'
     )
@@ -434,7 +439,7 @@ def _read_openface(path):
 def _read_mat(path, rule):
   content = matlab_files.read_mat(path, _MAT_POINTS)
   if not content:
-    raise ValueError(f'{path.name} has none of {", ".join(_MAT_POINTS)}.')
+    raise NoLandmarksError(f'{path.name} has none of {", ".join(_MAT_POINTS)}.')
   name = next(n for n in _MAT_POINTS if n in content)
   value = content[name]
   if not isinstance(value, np.ndarray) or value.dtype.kind not in 'fiu':
@@ -470,7 +475,8 @@ def parse_json(data: bytes, name: str, *, allow_nan: bool = False) -> dict[str, 
     The object.
 
   Raises:
-    ValueError: if it is not one, or holds an infinite number, or NaN unless allowed.
+    ValueError: if it is not one, an object in it has a name twice, or it holds an
+      infinite number, or NaN unless allowed.
   """
 
   def constant(text):
@@ -478,8 +484,18 @@ def parse_json(data: bytes, name: str, *, allow_nan: bool = False) -> dict[str, 
       return math.nan
     raise ValueError(f'it holds {text}')
 
+  def pairs(items):
+    found = dict(items)
+    if len(found) < len(items):
+      names = [name for name, _ in items]
+      twice = next(name for name in names if names.count(name) > 1)
+      raise ValueError(f'one object has the name {twice[:40]!r} twice')
+    return found
+
   try:
-    value = json.loads(data.decode('utf-8-sig'), parse_constant=constant)
+    value = json.loads(
+      data.decode('utf-8-sig'), parse_constant=constant, object_pairs_hook=pairs
+    )
   except (ValueError, RecursionError) as error:
     foreign = content_lib.foreign_content(data)
     text = f'it is {foreign}' if foreign else str(error).split('\n')[0][:120]
@@ -579,7 +595,7 @@ def _read_json(path, rule):
     # v says what is hidden: no mark is looked for among the coordinates.
     return _one_face(points, path, 'none', base=0, visible=visible, box=box)
   if 'landmarks' not in content:
-    raise ValueError(f'{name} has neither "keypoints" nor "landmarks".')
+    raise NoLandmarksError(f'{name} has neither "keypoints" nor "landmarks".')
   points = _rows(content['landmarks'], 2, 'landmarks', name)
   flagged: np.ndarray | None = None
   for key, seen in (('visible', True), ('occluded', False)):

@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-from pifa_jax.files import content
+from pifa_jax.files import content, folders
 
 # Twice a 24-megapixel camera; larger images are refused before decoding.
 MAX_PIXELS = 50_000_000
@@ -38,7 +38,9 @@ IMAGE_SUFFIXES = (
 _HEIC_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 # Files that stand beside photos by design; nobody expects them to be read as photos.
 _COMPANIONS = frozenset(
-  '.pts .json .ljson .npy .npz .mat .csv .txt .xml .md .jsonl .lst .obj .ply'.split()
+  (
+    '.pts .json .ljson .npy .npz .mat .csv .txt .xml .md .jsonl .lst .obj .ply .flags'
+  ).split()
 )
 
 
@@ -80,23 +82,13 @@ def find_images(folder: str | os.PathLike[str], *, deep: bool = False) -> ImageL
     OSError: if the folder cannot be listed.
   """
   listing = ImageListing([], [], {})
-  seen: set[tuple[int, int]] = set()
 
   def skip(reason):
     listing.skipped[reason] = listing.skipped.get(reason, 0) + 1
 
-  def visit(directory):
-    stat = directory.stat()
-    if (stat.st_dev, stat.st_ino) in seen:
-      skip('folders that another path leads to')
-      return
-    seen.add((stat.st_dev, stat.st_ino))
+  for directory, others in folders.walk(folder, deep=deep, skip=skip):
     listing.folders.append(directory)
-    inside = []
-    for path in sorted(directory.iterdir()):
-      if path.is_dir():
-        inside.append(path)
-        continue
+    for path in others:
       suffix = path.suffix.lower()
       if path.name.startswith('.'):
         # macOS leaves "._a.jpg" beside "a.jpg" on foreign disks: not photos.
@@ -105,21 +97,12 @@ def find_images(folder: str | os.PathLike[str], *, deep: bool = False) -> ImageL
       elif suffix not in IMAGE_SUFFIXES:
         if suffix not in _COMPANIONS:
           skip(f'of type {suffix}' if suffix else 'without a type in their names')
-      elif not path.is_file():
+      elif path.is_file():
+        listing.images.append(path)
+      elif os.path.lexists(path) and not path.exists():
         skip('links that lead nowhere')
       else:
-        listing.images.append(path)
-    if deep:
-      for path in inside:
-        if path.name.startswith('.'):
-          skip('hidden folders (their names begin with a dot)')
-          continue
-        try:
-          visit(path)
-        except PermissionError:
-          skip('folders without permission to read')
-
-  visit(pathlib.Path(folder))
+        skip('pipes or devices')
   return listing
 
 
@@ -178,8 +161,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     transparency is laid on mid-grey.
 
   Raises:
-    ValueError: if it is not a whole image, has more than `MAX_PIXELS`, or is HEIC
-      and `pillow-heif` is not installed.
+    ValueError: if it is not a whole image, has more than `MAX_PIXELS`, has pixels of
+      32 bits, or is HEIC and `pillow-heif` is not installed.
   """
   from PIL import Image, ImageOps
 
@@ -196,6 +179,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
           f'{image.width} x {image.height} pixels is more than '
           f'the {MAX_PIXELS} that are read; scale it down'
         )
+      _check_range(image)
       return _to_rgb(ImageOps.exif_transpose(image), Image)
   # Pillow's readers raise many kinds on damaged files: OSError, SyntaxError,
   # struct.error, zlib.error, IndexError, ...
@@ -216,10 +200,19 @@ def _formats(head):
   except ImportError as error:
     raise ValueError(
       'it is a HEIC photo, which needs the package pillow-heif: '
-      '"pip install pillow-heif", or convert it to JPEG'
+      '"pip install pillow-heif" (the extra "heic" of pifa_jax), or convert it to JPEG'
     ) from error
   pillow_heif.register_heif_opener()
   return ['HEIF']
+
+
+def _check_range(image):
+  """Refuses pixels that may be 0 to 1 as well as 0 to 65,535."""
+  if image.mode == 'F' or (image.mode == 'I' and image.format == 'TIFF'):
+    raise ValueError(
+      'its pixels are 32-bit numbers, whose range is not known; save it with 8 or 16 '
+      'bits a channel'
+    )
 
 
 def _to_rgb(image, pillow):

@@ -6,7 +6,7 @@ import os
 import pathlib
 import unicodedata
 
-from pifa_jax.files import images
+from pifa_jax.files import folders, images
 
 
 class Sources:
@@ -23,7 +23,7 @@ class Sources:
     Args:
       root: folder of the data set; paths are named relative to it.
     """
-    self.root = pathlib.Path(root).expanduser()
+    self.root = pathlib.Path(root)
     self._paths: dict[pathlib.Path, None] = {}
     self._beside: dict[pathlib.Path, dict[tuple[str, str], pathlib.Path]] = {}
 
@@ -84,24 +84,10 @@ class Sources:
     return listing
 
   def find_files(self, folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
-    """The files below a folder that end in `suffix`; the folders are recorded.
-
-    Args:
-      folder: the folder at the top.
-      suffix: in small letters, such as '.mat'; that of a file may have others.
-
-    Returns:
-      Their paths, folder by folder, sorted by name in each.
-    """
-    found = []
-    for directory, folders, names in os.walk(self.use(folder)):
-      folders[:] = sorted(name for name in folders if not name.startswith('.'))
-      self.use(pathlib.Path(directory))
-      found += [
-        pathlib.Path(directory, name)
-        for name in sorted(names)
-        if name.lower().endswith(suffix) and not name.startswith('.')
-      ]
+    """The files below a folder that end in `suffix`; the folders are recorded."""
+    found, visited = folders.find_files(self.use(folder), (suffix,))
+    for inside in visited:
+      self.use(inside)
     return found
 
   def find_beside(

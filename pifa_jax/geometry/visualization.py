@@ -408,8 +408,8 @@ def visualize_dense(
 ) -> jax.Array:
   """The reference implementation of `visualize`: every pixel looks at every vertex.
 
-  Eqs. (8)-(10) and Fig. 5 as they stand. It takes O(Q^2 + Q image_size^2) memory: for small
-  meshes and tests.
+  Eqs. (8)-(10) and Fig. 5 as they stand. It takes O(Q^2 + Q image_size^2) memory:
+  for small meshes and tests.
 
   Args:
     model: the 3DMM.

@@ -152,6 +152,16 @@ class NamesTest(FolderTestCase):
     self.assertLen(found.samples, 2)
     self.assertIn('1 files of landmarks lie beside several photos', found.notes[0])
 
+  def test_two_files_of_labels_for_one_photo(self):
+    points = miniatures.write_folder(self.root, 2)
+    formats.write_json(self.root / 'photo 0.json', points[1], np.ones(68, bool))
+    found = folder.read_folder(self.root, 'train')
+    self.assertEqual(
+      found.notes,
+      ['1 photos have other files of landmarks beside the .pts that is read.'],
+    )
+    np.testing.assert_allclose(found.samples[0].landmarks, points[0], atol=1e-3)
+
   def test_what_is_not_read_is_said(self):
     miniatures.write_folder(self.root, 1)
     (self.root / 'b.avif').write_bytes(b'x')

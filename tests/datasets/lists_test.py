@@ -96,6 +96,13 @@ class WflwTest(DataSetTestCase):
       np.testing.assert_allclose(part[0].landmarks, points[3 + number], atol=1e-5)
     self.assertEmpty(wflw.read_wflw(self.root, 'blur').samples)
 
+  def test_lists_of_other_editors(self):
+    points = miniatures.write_wflw(self.root)
+    for path in self.root.rglob('*.txt'):
+      path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes().replace(b'\n', b'\r\n'))
+    found = wflw.read_wflw(self.root, 'train').samples
+    np.testing.assert_allclose(found[0].landmarks, points[0], atol=1e-5)
+
   def test_damaged_lists(self):
     miniatures.write_wflw(self.root)
     path = next(self.root.rglob('*_train.txt'))

@@ -112,12 +112,12 @@ class MetricsTest(parameterized.TestCase):
       np.array([1.0, 3.0, 5.0, 7.0, 20.0]), np.array([0.0, -30.0, 31.0, -60.0, 75.0])
     )
     self.assertEqual(
-      means, {'0-30': 2.0, '30-60': 6.0, '60-90': 20.0, 'mean of bins': 28 / 3}
+      means, {'0-30': 2.0, '30-60': 6.0, '>60': 20.0, 'mean of bins': 28 / 3}
     )
     means = metrics.yaw_bin_means(
       np.array([1.0, 5.0, np.nan]), np.array([0.0, 50.0, 10.0])
     )
-    self.assertTrue(math.isnan(means['60-90']))
+    self.assertTrue(math.isnan(means['>60']))
     self.assertEqual(means['mean of bins'], 3.0)
 
 

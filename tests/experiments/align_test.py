@@ -53,6 +53,7 @@ class AlignTest(absltest.TestCase):
     self.put('real/e.jpg', decomposed)
     (self.photos / 'broken.jpg').write_bytes(b'no photo')
     os.symlink('real', self.photos / 'link')
+    (self.photos / 'other.avif').write_bytes(b'x')
     scored = [[20 + i, 20, 56, 56, 0.9 - 0.1 * i] for i in range(4)]
     # NaN is no JSON, but detectors write it.
     boxes = json.dumps(
@@ -72,6 +73,7 @@ class AlignTest(absltest.TestCase):
         unicodedata.normalize('NFC', decomposed): [_BOX],
         'broken.jpg': [_BOX],
         'gone.jpg': [_BOX],
+        'MANY.JPG': [_BOX],
       }
     ).replace('"NaN"', 'NaN')
     done = self.align(boxes, code=3)
@@ -86,6 +88,10 @@ class AlignTest(absltest.TestCase):
       self.assertEqual(line['score'], scored[i][4])
     self.assertNotIn('score', found['a__same.jpg', 0])
     self.assertEqual(done.stderr.count('is taken for its score'), 1)
+    self.assertIn(
+      'Not read as photos: 1 of type .avif, 1 folders that another path leads to.',
+      done.stderr,
+    )
     failures = {
       (line['image'], line.get('face')): line['reason']
       for line in self.lines('failures')
@@ -99,6 +105,7 @@ class AlignTest(absltest.TestCase):
       ('wide.jpg', None): '4 rows of 3 numbers',
       ('broken.jpg', None): 'cannot be decoded',
       ('gone.jpg', None): 'it has boxes but is not in --input',
+      ('MANY.JPG', None): 'not in --input; many.jpg is there, is it meant?',
     }.items():
       self.assertIn(words, failures.pop(key))
     self.assertEmpty(failures)
@@ -113,7 +120,7 @@ class AlignTest(absltest.TestCase):
     # A second run does not take the overlays of the first for photos.
     done = self.align(boxes, '--nooverlay', code=3)
     self.assertIn(f'Skipped {len(wanted)} files in {self.out}', done.stderr)
-    self.assertLen(self.lines('failures'), 8)
+    self.assertLen(self.lines('failures'), 9)
     # And does not say that it wrote any.
     self.assertNotIn('overlay', done.stdout)
 

@@ -82,11 +82,21 @@ class ProgramTest(absltest.TestCase):
     with open(self.root / 'out' / 'compare.json') as file:
       rows = json.load(file)['rows']
     self.assertAlmostEqual(rows[1]['difference'], -0.5, places=6)
+    # All rows are about the same 50 faces; the 10 others are counted.
+    self.assertAlmostEqual(rows[0]['mean'], errors[:50].mean(), places=6)
+    self.assertEqual([row['num_faces'] for row in rows], [50, 50])
+    self.assertIn('10 faces are left out', done.stdout)
 
   def test_what_cannot_be_compared(self):
     _result(self.root / 'a', [1.0, 2])
     _result(self.root / 'b', [1.0, 2], protocol='w300')
+    _result(self.root / 'twice', [1.0, 2])
+    with open(self.root / 'twice' / 'per_image.csv', 'a') as file:
+      file.write('0.jpg,0,9,5\n')
+    _result(self.root / 'nan', [np.nan, np.nan])
     for runs, words in (
+      (('a', 'twice'), 'two faces of one name'),
+      (('a', 'nan'), 'No face has an error in all'),
       (('a', 'b'), 'only results of one set'),
       (('a', 'none'), 'is not a result'),
       (('a',), 'two folders'),

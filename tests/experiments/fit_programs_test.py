@@ -8,6 +8,8 @@ from absl.testing import absltest
 import numpy as np
 import scipy.io
 
+from experiments import find_landmarks
+from experiments.lib import cli
 from pifa_jax import face_models
 from pifa_jax.datasets import registry, w300lp
 from pifa_jax.files import formats
@@ -117,6 +119,11 @@ class FitTest(ProgramTestCase):
     formats.write_pts(data / 'a__photo 0.pts', points[1])
     formats.write_pts(data / 'seven.pts', points[0][[36, 45, 30, 48, 54, 8, 57]])
     (data / 'a' / 'photo 1.jpg').write_bytes(b'<html>quota exceeded')
+    np.save(data / 'fractions.npy', points[0] / miniatures.SIZE)
+    # What lies among labels is skipped, unless it lies beside its photo.
+    (data / 'table.csv').write_text('name,size\na,1\n')
+    (data / 'boxes.json').write_text('{"photo 0.jpg": [1, 2, 3, 4]}')
+    (data / 'a' / 'photo 0.csv').write_text('name,size\na,1\n')
     out = data / 'out'
     flags = [f'--input={data}', f'--workdir={out}', '--save=npz,ply,overlay']
     for again in (False, True):
@@ -125,6 +132,11 @@ class FitTest(ProgramTestCase):
       self.assertIn('Wrote residuals.csv, 3 .npz, 3 .ply, 1 overlay to', done.stdout)
       self.assertIn('failed: seven.pts: The data set has 7 landmarks', done.stderr)
       self.assertIn('failed: a/photo 1.json: its photo cannot be decoded', done.stderr)
+      self.assertIn('failed: fractions.npy: its landmarks span', done.stderr)
+      self.assertIn('failed: a/photo 0.csv: photo 0.csv has no columns', done.stderr)
+      self.assertIn(
+        'Skipped 2 files without landmarks: boxes.json, table.csv.', done.stderr
+      )
       # Its own outputs are not its inputs.
       (out / 'left.json').write_text('{"landmarks": [[1, 2]]}')
       self.assertEqual('Skipped 3 files in' in done.stderr, again, done.stderr)
@@ -243,6 +255,11 @@ class FindLandmarksTest(ProgramTestCase):
       code=1,
     )
     self.assertIn('six pairs at least', done.stderr)
+
+  def test_a_pair_that_contradicts_another(self):
+    for known in ('1:18,1:20', '1:18,2:18'):
+      with self.assertRaisesRegex(cli.UserError, 'twice'):
+        find_landmarks._known(known.split(','), 34)
 
 
 if __name__ == '__main__':

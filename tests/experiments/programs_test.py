@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import pathlib
 import tempfile
 
@@ -84,8 +85,8 @@ class ProgramsTest(absltest.TestCase):
     with open(folder / 'eval.json') as file:
       # No face of the miniature is a profile: a bin without a mean, and no "NaN".
       result = json.load(file, parse_constant=self.fail)
-    self.assertIsNone(result['yaw_bins']['60-90'])
-    self.assertIn('60-90: no faces', said)
+    self.assertIsNone(result['yaw_bins']['>60'])
+    self.assertIn('>60: no faces', said)
     self.assertLen(result['nme'], 1)
     self.assertLen(result['box_noise'], 7)
     # No noise is the evaluation itself, but for packing with another margin.
@@ -185,6 +186,19 @@ class ProgramsTest(absltest.TestCase):
     facts = json.loads((work / 'dataset.json').read_text())['splits']['test']
     self.assertEqual((facts['num_faces'], facts['num_rejected']), (4, 0))
     self.assertNotIn('crops', facts)
+    # A name whose bytes are no text costs nothing but its letters.
+    odd = self.root / 'odd'
+    odd.mkdir()
+    (odd / os.fsdecode(b'a\xff.jpg')).write_bytes(b'x')
+    self.run_program(
+      'prepare_data',
+      '--dataset=folder',
+      f'--src={odd}',
+      f'--workdir={work}',
+      '--verify',
+      code=3,
+    )
+    self.assertIn('a\\udcff.jpg', (work / 'rejects.csv').read_text())
     image = root / 'image00003.jpg'
     good = image.read_bytes()
     image.write_bytes(good[: len(good) // 2])

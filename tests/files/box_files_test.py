@@ -91,9 +91,28 @@ class ReadTest(absltest.TestCase):
     self.assertIn('more than once', failures['a.jpg'])
 
   def test_no_json(self):
-    for text, words in (('[[1, 2, 3, 4]]', 'list'), ('{"a": ', 'not JSON')):
+    for text, words in (
+      ('[[1, 2, 3, 4]]', 'list; wanted boxes by name'),
+      ('{"a": ', 'not JSON'),
+      ('3', 'not a JSON object'),
+      ('{"images": [], "annotations": []}', 'COCO annotations; wanted boxes by name'),
+    ):
       with self.assertRaisesRegex(ValueError, f'boxes.json.*{words}'):
         self.read(text)
+
+
+class SimilarNameTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ('A.JPG', 'a.jpg'),
+    ('c.png', 'sub/c.png'),
+    ('x/b.jpg', None),  # two have this name
+    ('a.png', 'a.jpg'),
+    ('a', 'a.jpg'),
+    ('d.jpg', None),
+  )
+  def test_near_names(self, name, wanted):
+    photos = ['a.jpg', 'sub/b.jpg', 'sub/c.png', 'other/b.jpg']
+    self.assertEqual(box_files.similar_name(name, photos), wanted)
 
 
 class ProblemTest(parameterized.TestCase):

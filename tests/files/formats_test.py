@@ -141,6 +141,8 @@ class RefusalTest(FormatsTestCase):
     ('a.csv', b'x_0, y_0\n', 'no row'),
     ('a.json', b'[' * 100_000, 'is not JSON'),
     ('a.json', b'[1]', 'JSON object'),
+    ('a.json', b'{"landmarks": [[1, 2]], "landmarks": [[3, 4]]}', "'landmarks' twice"),
+    ('a.json', b'{"groups": {"a": 1, "a": 2}}', "'a' twice"),
     ('a.json', b'{"landmarks": [[1, Infinity]]}', 'holds Infinity'),
     ('a.json', b'{"landmarks": [[1, 1e999]]}', 'not finite'),
     ('a.json', b'{"keypoints": [1, 1e999, 1]}', 'not finite'),
@@ -160,6 +162,31 @@ class RefusalTest(FormatsTestCase):
     (self.root / name).write_bytes(content)
     with self.assertRaisesRegex(ValueError, words):
       formats.read_landmarks(self.root / name)
+
+  @parameterized.parameters(
+    ('a.csv', b'name,reason\na,b\n'), ('a.json', b'{"a.jpg": [1, 2, 3, 4]}')
+  )
+  def test_sound_files_of_other_things(self, name, content):
+    (self.root / name).write_bytes(content)
+    with self.assertRaises(formats.NoLandmarksError):
+      formats.read_landmarks(self.root / name)
+
+  def test_text_of_other_editors(self):
+    formats.write_pts(self.root / 'a.pts', self.points)
+    text = (self.root / 'a.pts').read_bytes()
+    for changed in (
+      b'\xef\xbb\xbf' + text,
+      text.replace(b'\n', b'\r\n'),
+      text.replace(b'\n', b'\r'),
+      text.replace(b'version: 1', b'version: 2'),
+    ):
+      (self.root / 'b.pts').write_bytes(changed)
+      found = formats.read_landmarks(self.root / 'b.pts')
+      # Three decimals are written.
+      np.testing.assert_allclose(found.points[0], self.points, atol=6e-4)
+    (self.root / 'b.pts').write_bytes(text.replace(b'.', b','))
+    with self.assertRaisesRegex(ValueError, 'decimal points'):
+      formats.read_landmarks(self.root / 'b.pts')
 
   def test_npy_headers_that_promise_too_much_or_hold_objects(self):
     path = self.root / 'a.npy'

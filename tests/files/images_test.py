@@ -50,6 +50,13 @@ class DecodeImageTest(parameterized.TestCase):
     # JPEG's own loss on a smooth image at quality 95, measured 3.3.
     self.assertLess(np.abs(image.astype(int) - gradient()).mean(), 6)
 
+  @parameterized.parameters(np.float32, np.int32)
+  def test_pixels_of_unknown_range_are_refused(self, dtype):
+    # Clipped at 255, a photo of 0 to 1 would be black.
+    data = encode(gradient()[..., 0].astype(dtype), 'TIFF')
+    with self.assertRaisesRegex(ValueError, 'a.tif .*whose range is not known'):
+      images.decode_image(data, 'a.tif')
+
   @parameterized.named_parameters(
     ('empty', b'', 'empty'),
     ('html', b'<!DOCTYPE html><html>no</html>', 'web page'),
@@ -120,7 +127,9 @@ class HeicTest(absltest.TestCase):
 
   def test_a_sentence_without_the_package(self):
     with mock.patch.dict(sys.modules, {'pillow_heif': None}):
-      with self.assertRaisesRegex(ValueError, 'a.heic .*pip install pillow-heif'):
+      with self.assertRaisesRegex(
+        ValueError, 'a.heic .*pip install pillow-heif.*extra "heic"'
+      ):
         images.decode_image(self._HEAD, 'a.heic')
 
   def test_decoded_where_the_package_is(self):
@@ -166,6 +175,7 @@ class FindImagesTest(absltest.TestCase):
     self._put('a.jpg', 'b.avif', 'c.avif', 'README', '._a.jpg', '.cache/d.jpg')
     self._put('a.pts', 'boxes.json')  # companions are no surprise
     (self.root / 'gone.jpg').symlink_to(self.root / 'nowhere.jpg')
+    os.mkfifo(self.root / 'pipe.jpg')
     listing = images.find_images(self.root, deep=True)
     self.assertEqual([path.name for path in listing.images], ['a.jpg'])
     self.assertEqual(
@@ -176,6 +186,7 @@ class FindImagesTest(absltest.TestCase):
         'hidden files (their names begin with a dot)': 1,
         'hidden folders (their names begin with a dot)': 1,
         'links that lead nowhere': 1,
+        'pipes or devices': 1,
       },
     )
     self.assertIn('2 of type .avif', listing.skipped_text())

@@ -3,7 +3,6 @@
 from absl.testing import absltest
 import numpy as np
 
-from pifa_jax.files import formats
 from pifa_jax.geometry import photo_mesh, projection
 from tests.toy_model import make_toy_model
 

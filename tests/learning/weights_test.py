@@ -162,8 +162,8 @@ class BuiltinTest(absltest.TestCase):
   def test_align_drawn_faces(self):
     weights_path = pathlib.Path(weights.__file__).parent / 'assets/builtin_weights.npz'
     self.assertLess(weights_path.stat().st_size, 40e6)
-    # The lines of docs/data.md, with faces of the plain renderer, which the weights were
-    # not trained on.
+    # The lines of docs/data.md, with faces of the plain renderer, which the weights
+    # were not trained on.
     page = (program_runs.ROOT / 'docs/data.md').read_text()
     code = next(
       block

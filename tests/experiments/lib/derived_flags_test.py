@@ -1,6 +1,7 @@
 """Flags out of dataclasses, and dataclasses out of flags."""
 
 import dataclasses
+import os
 
 from absl import flags
 from absl.testing import absltest
@@ -23,6 +24,7 @@ class _Loss:
   kind: str = setting('l2', 'Which.', choices=('l1', 'l2'))
   drops: tuple[tuple[float, float], ...] = setting((), 'at:value pairs.')
   names: tuple[str, ...] = setting((), 'Comma-separated names.')
+  table: str | None = setting(None, 'A file.', is_path=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ class DerivedFlagsTest(absltest.TestCase):
   def test_one_flag_for_every_setting(self):
     self.assertCountEqual(
       list(_define()),
-      ['preset', 'depth', 'sizes', 'bias', 'kind', 'drops', 'names', 'rate'],
+      ['preset', 'depth', 'sizes', 'bias', 'kind', 'drops', 'names', 'table', 'rate'],
     )
 
   def test_values_of_every_type(self):
@@ -68,6 +70,12 @@ class DerivedFlagsTest(absltest.TestCase):
     self.assertEqual(found.net, _Net(4, (1.0, 2.5), False))
     self.assertEqual(found.loss, _Loss('l1', ((0.5, 1.0), (0.75, 0.2)), ('a', 'b')))
     self.assertEqual(found.rate, 1.0)
+
+  def test_the_home_folder_in_a_path(self):
+    home = os.path.expanduser('~')
+    self.assertEqual(_read('--table=~/a.npz').loss.table, os.path.join(home, 'a.npz'))
+    for name in ('builtin', 'auto', './~', 'runs/a'):
+      self.assertEqual(_read(f'--table={name}').loss.table, name)
 
   def test_a_preset_gives_what_no_flag_does(self):
     self.assertEqual(_read('--preset=large').net, _Net(depth=9, hidden=70))

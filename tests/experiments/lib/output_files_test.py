@@ -67,7 +67,15 @@ class OutputFilesTest(absltest.TestCase):
     self.assertEqual((inputs, said), (found[:1], []))
 
   def test_names_that_are_no_text(self):
-    self.assertEqual(output_files.printable('a\udcff.jpg'), 'a\\udcff.jpg')
+    for name, wanted in (
+      ('a\udcff.jpg', 'a\\udcff.jpg'),
+      ('new\nline.jpg', 'new\\nline.jpg'),
+      ('Zo\u00eb \u9854 \U0001f600.jpg', 'Zo\u00eb \u9854 \U0001f600.jpg'),
+    ):
+      self.assertEqual(output_files.printable(name), wanted)
+    with output_files.open_table(self.root / 'a.csv') as file:
+      file.write('a\udcff.jpg')
+    self.assertEqual((self.root / 'a.csv').read_bytes(), b'a\\udcff.jpg')
     self.assertEqual(output_files.count_of(1, 'face'), '1 face')
     self.assertEqual(output_files.count_of(0, 'face'), '0 faces')
 

@@ -22,7 +22,12 @@ _PATH_WORDS = (
 # Help texts that speak of one.
 _PATH_HELP = re.compile(r'\b[Ff]olders?\b|\b[Ff]iles?\b|\.npz|\.png|\.json\b')
 # Flags with such a name or such a text that hold no path.
-_NO_PATH = {'weights': 'latest or best', 'note': 'a sentence', 'save': 'kinds of files'}
+_NO_PATH = {
+  'weights': 'latest or best',
+  'block_weights': 'numbers',
+  'note': 'a sentence',
+  'save': 'kinds of files',
+}
 # Prints the flags of each program, one process for all: each is imported in a fork,
 # since two programs may define flags of one name.
 _LIST = """

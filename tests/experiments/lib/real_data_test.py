@@ -1,5 +1,6 @@
 """Real data sets opened for training and evaluation, as the flags name them."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -9,7 +10,7 @@ from absl import flags
 from absl.testing import absltest, flagsaver
 import numpy as np
 
-from experiments.lib import data_loading
+from experiments.lib import data_loading, synthetic_data
 from pifa_jax import face_models
 from pifa_jax.files import formats
 from tests import miniatures
@@ -151,6 +152,46 @@ class MissingPartsTest(RealDataTestCase):
         ValueError, 'no landmark scheme wflw98 for the 98 points of WFLW; give'
       ):
         data_loading.scheme_of(model, flags.FLAGS, 'train', self.said.append)
+
+
+class SchemeTest(absltest.TestCase):
+  """Names of schemes, and files of vertex ids."""
+
+  def scheme_of(self, name):
+    said = []
+    settings = data_loading.DataSettings(
+      landmark_scheme=str(name),
+      synthetic=synthetic_data.SyntheticSettings(faces=synthetic_data.SyntheticFaces()),
+    )
+    model = face_models.load_face_model('builtin')
+    found, name = data_loading.scheme_of(model, settings, 'train', said.append)
+    return np.asarray(found.landmark_schemes[name]), name, said
+
+  def test_a_name_means_itself_where_a_file_is_called_so(self):
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+      pathlib.Path('aflw34').write_text('1\n2\n')
+      self.assertLen(self.scheme_of('aflw34')[0], 34)
+      ids, _, said = self.scheme_of('./aflw34')
+      self.assertEqual(ids.tolist(), [1, 2])
+      self.assertIn('in place of the scheme aflw34', said[0])
+
+  def test_files_of_vertex_ids(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = pathlib.Path(folder) / 'mine.txt'
+      path.write_bytes('\ufeff5\r\n7\r\n9\r\n'.encode())
+      ids, name, said = self.scheme_of(path)
+      self.assertEqual((ids.tolist(), name, said), ([5, 7, 9], 'mine', []))
+      path.write_text('5\n7\n5\n')
+      said = self.scheme_of(path)[2]
+      self.assertIn('points 1 and 3 are the same vertex, 5', said[0])
+      # Under a name of the model's own, only the same vertices.
+      path = pathlib.Path(folder) / 'ibug68.txt'
+      own = self.scheme_of('ibug68')[0].tolist()
+      path.write_text('\n'.join(map(str, own)))
+      self.assertEqual(self.scheme_of(path)[1], 'ibug68')
+      path.write_text('\n'.join(map(str, own[::-1])))
+      with self.assertRaisesRegex(ValueError, 'ibug68 but other vertices'):
+        self.scheme_of(path)
 
 
 class DoubtfulLabelsTest(RealDataTestCase):

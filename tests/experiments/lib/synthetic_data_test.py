@@ -57,6 +57,9 @@ class FaceDistributionTest(absltest.TestCase):
     ):
       with self.assertRaisesRegex(ValueError, f'--face_distribution={pair}: {said}'):
         synthetic_data.generator_config(SyntheticFaces(face_distribution=(pair,)))
+    twice = ('yaw_max:45', 'yaw_max:60')
+    with self.assertRaisesRegex(ValueError, 'yaw_max stands there twice'):
+      synthetic_data.generator_config(SyntheticFaces(face_distribution=twice))
 
 
 class BackgroundsTest(absltest.TestCase):
