@@ -10,6 +10,7 @@ import scipy.io
 
 from pifa_jax.datasets import w300lp
 from pifa_jax.face_models import load_face_model
+from pifa_jax.face_models.landmark_tables import IBUG34
 from pifa_jax.files import formats
 from pifa_jax.geometry.projection import rotation_from_euler
 
@@ -202,47 +203,7 @@ def write_folder(root: pathlib.Path, count: int = 4) -> np.ndarray:
 
 def write_aflw(root: pathlib.Path, train: int = 6, test: int = 3) -> None:
   """The release of the AFLW subset with 34 points, iBUG's, 1-based."""
-  ids = (
-    np.array(
-      [
-        18,
-        20,
-        22,
-        23,
-        25,
-        27,
-        37,
-        38,
-        40,
-        41,
-        43,
-        44,
-        46,
-        47,
-        28,
-        31,
-        32,
-        34,
-        36,
-        49,
-        52,
-        55,
-        58,
-        63,
-        67,
-        1,
-        3,
-        5,
-        7,
-        9,
-        11,
-        13,
-        15,
-        17,
-      ]
-    )
-    - 1
-  )
+  ids = np.array(IBUG34) - 1
   points, _ = faces(train + test, seed=4)
   boxes, labels = {}, {}
   for key, folder, part in (

@@ -2,49 +2,8 @@
 
 import numpy as np
 
+from pifa_jax.face_models.landmark_tables import IBUG34
 from pifa_jax.types import MorphableModel
-
-IBUG34 = (
-  np.array(
-    [
-      18,
-      20,
-      22,
-      23,
-      25,
-      27,
-      37,
-      38,
-      40,
-      41,
-      43,
-      44,
-      46,
-      47,
-      28,
-      31,
-      32,
-      34,
-      36,
-      49,
-      52,
-      55,
-      58,
-      63,
-      67,
-      1,
-      3,
-      5,
-      7,
-      9,
-      11,
-      13,
-      15,
-      17,
-    ]
-  )
-  - 1
-)
 
 
 def make_toy_model(rows: int = 22, columns: int = 24) -> MorphableModel:
@@ -132,7 +91,7 @@ def make_toy_model(rows: int = 22, columns: int = 24) -> MorphableModel:
     triangles=triangles,
     mean_normals=normals.astype(np.float32),
     nose_tip=np.int32(nose_tip),
-    landmark_schemes={'ibug68': ibug68, 'ibug34': ibug68[IBUG34]},
+    landmark_schemes={'ibug68': ibug68, 'ibug34': ibug68[np.array(IBUG34) - 1]},
     regions={
       'rendered': np.where(unit[:, 2] > -0.5)[0].astype(np.int32),
       'mask_five': np.array(

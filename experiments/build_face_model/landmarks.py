@@ -6,6 +6,7 @@ In this file "left" is the subject's left, which is the image's right, +x.
 import numpy as np
 
 from experiments.build_face_model.base_mesh import BaseMesh
+from pifa_jax.face_models.landmark_tables import IBUG34
 
 LEFT_EYE_CENTRE = 11465  # Upper lid, above the middle of the eye.
 _LEFT_EAR_LOBE = 12019
@@ -93,13 +94,6 @@ _IBUG_MIRROR = {
   65: 61,
   66: 68,
 }
-# The 34 points of the paper's layout as iBUG numbers from 1; BUILD_NOTES.md D-28.
-# fmt: off
-_IBUG34 = (
-  18, 20, 22, 23, 25, 27, 37, 38, 40, 41, 43, 44, 46, 47, 28, 31, 32,
-  34, 36, 49, 52, 55, 58, 63, 67, 1, 3, 5, 7, 9, 11, 13, 15, 17,
-)
-# fmt: on
 
 
 def landmark_schemes(base: BaseMesh) -> dict[str, np.ndarray]:
@@ -117,7 +111,7 @@ def landmark_schemes(base: BaseMesh) -> dict[str, np.ndarray]:
     by_number[_IBUG_MIRROR[number]] = int(base.mirror[vertex])
   ibug68 = np.array([by_number[i] for i in range(1, 69)])
   at = lambda *numbers: [by_number[i] for i in numbers]
-  ibug34 = at(*_IBUG34)
+  ibug34 = at(*IBUG34)
   mirror = lambda vertex: int(base.mirror[vertex])
   # AFLW's 21 in AFLW's order, then 13 of iBUG's: nose bridge, lips and jaw line.
   aflw34 = (

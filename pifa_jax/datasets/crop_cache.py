@@ -150,98 +150,31 @@ def crop_samples(
   Raises:
     ValueError: if none can be used.
   """
-  columns: dict[str, list[Any]] = {
-    name: []
-    for name in (
-      'images',
-      'landmarks',
-      'visible',
-      'boxes',
-      'outer',
-      'poses',
-      'params',
-      'names',
-      'groups',
-    )
-  }
-  rejects: list[Reject] = []
-  for sample in samples:
-    try:
-      image = decode_image(sample.image_bytes, sample.name)
-    except ValueError as error:
-      rejects.append(Reject(sample.name, str(error)))
-      continue
-    if not _touches(sample.box, image):
-      rejects.append(
-        Reject(
-          sample.name,
-          'the box lies outside the image, which has '
-          f'{image.shape[1]} x {image.shape[0]} pixels',
-        )
-      )
-      continue
-    visible = sample.visible & np.isfinite(sample.landmarks).all(axis=1)
-    outside = _outside(sample, visible, image)
-    if outside:
-      rejects.append(Reject(sample.name, outside))
-      continue
-    outer = _margin_box(sample.box, margin)
-    corner = (sample.box[:2] - outer[:2]) * (image_size / outer[2]) - 0.5
-    row = {
-      'images': cropping.crop(image, outer, image_size),
-      'landmarks': np.asarray(
-        box_lib.crop_points(sample.landmarks, outer, image_size), np.float32
-      ),
-      'visible': visible,
-      'boxes': np.concatenate(
-        [corner, sample.box[2:] * (image_size / outer[2])]
-      ).astype(np.float32),
-      'outer': outer,
-      'poses': (
-        np.full(3, np.nan, np.float32)
-        if sample.pose is None
-        else np.asarray(sample.pose, np.float32)
-      ),
-      'params': sample.params,
-      'names': sample.name,
-      'groups': sample.group or sample.name,
-    }
-    for name, value in row.items():
-      columns[name].append(value)
-  names = columns['names']
-  if not names:
+  found = [_crop(sample, image_size, margin) for sample in samples]
+  rows = [row for row in found if not isinstance(row, Reject)]
+  rejects = [row for row in found if isinstance(row, Reject)]
+  if not rows:
     raise ValueError(
       f'None of the {len(rejects)} samples can be used; the first: '
       f'{rejects[0].name}, {rejects[0].reason}.'
       if rejects
       else 'The data set holds no samples.'
     )
+  names = [row['names'] for row in rows]
+  outer = np.stack([row['outer'] for row in rows])
   arrays: dict[str, Any] = {
-    name: np.stack(columns[name])
+    name: np.stack([row[name] for row in rows])
     for name in ('images', 'landmarks', 'visible', 'boxes', 'poses')
   }
-  outer, doubts = np.stack(columns['outer']), []
   arrays['pixel_sizes'] = (image_size / outer[:, 2]).astype(np.float32)
+  doubts: list[Reject] = []
   if scheme is None:
     nothing = np.zeros((len(names), model.num_params), np.float32)
     arrays.update(params=nothing, residuals=np.full(len(names), np.inf, np.float32))
     good = np.ones(len(names), bool)
   else:
-    arrays['params'], arrays['residuals'] = (
-      label_fitting.exact_params(
-        model,
-        columns['params'],
-        outer,
-        arrays['landmarks'],
-        arrays['visible'],
-        scheme=scheme,
-        image_size=image_size,
-      )
-      if exact
-      else fitting.fit_faces(
-        model, arrays['landmarks'], arrays['visible'], scheme=scheme
-      )
-    )
+    exact_params = [row['params'] for row in rows] if exact else None
+    _fit(arrays, exact_params, outer, model, scheme, image_size)
     good = np.isfinite(arrays['residuals'])
     if not good.any():
       raise ValueError(
@@ -251,31 +184,80 @@ def crop_samples(
     rejects += [
       Reject(names[i], 'no face fits its landmarks') for i in np.where(~good)[0]
     ]
+    # Exact P is no fit, and contradicts nothing.
+    reasons: list[str | None] = [None] * len(names)
     if not exact:
       reasons = label_fitting.contradictions(
         model, arrays['params'], arrays['residuals'], arrays['visible'], scheme=scheme
       )
-      doubts = [Reject(names[i], why) for i, why in enumerate(reasons) if why]
-      if not keep_doubtful:
-        good &= np.array([why is None for why in reasons])
-        rejects += doubts
-      if not good.any():
-        raise ValueError(
-          f'The labels of all {len(names)} samples are contradicted by their fit; the '
-          f'first: {doubts[0].name}, {doubts[0].reason}'
-        )
-    unlabelled = np.isnan(arrays['poses']).any(axis=1)
-    arrays['poses'] = np.where(
-      unlabelled[:, None], projection.pose_degrees(arrays['params']), arrays['poses']
-    )
+    doubts = [Reject(n, why) for n, why in zip(names, reasons, strict=True) if why]
+    if not keep_doubtful:
+      good &= np.array([why is None for why in reasons])
+      rejects += doubts
+    if not good.any():
+      raise ValueError(
+        f'The labels of all {len(names)} samples are contradicted by their fit; the '
+        f'first: {doubts[0].name}, {doubts[0].reason}'
+      )
   # Hidden points may be anything; NaN would only invite accidents.
   arrays['landmarks'] = np.where(
     arrays['visible'][..., None], arrays['landmarks'], 0.0
   ).astype(np.float32)
   arrays = {name: value[good] for name, value in arrays.items()}
   for name in ('names', 'groups'):
-    arrays[name] = [value for value, g in zip(columns[name], good, strict=True) if g]
+    arrays[name] = [row[name] for row, g in zip(rows, good, strict=True) if g]
   return Crops(arrays, rejects, doubts)
+
+
+def _crop(sample, image_size, margin):
+  """The row of one sample, by the names of the columns; or a Reject."""
+  try:
+    image = decode_image(sample.image_bytes, sample.name)
+  except ValueError as error:
+    return Reject(sample.name, str(error))
+  if not _touches(sample.box, image):
+    return Reject(
+      sample.name,
+      'the box lies outside the image, which has '
+      f'{image.shape[1]} x {image.shape[0]} pixels',
+    )
+  visible = sample.visible & np.isfinite(sample.landmarks).all(axis=1)
+  outside = _outside(sample, visible, image)
+  if outside:
+    return Reject(sample.name, outside)
+  outer = _margin_box(sample.box, margin)
+  corner = (sample.box[:2] - outer[:2]) * (image_size / outer[2]) - 0.5
+  sides = sample.box[2:] * (image_size / outer[2])
+  pose = np.full(3, np.nan) if sample.pose is None else sample.pose
+  return {
+    'images': cropping.crop(image, outer, image_size),
+    'landmarks': np.asarray(
+      box_lib.crop_points(sample.landmarks, outer, image_size), np.float32
+    ),
+    'visible': visible,
+    'boxes': np.concatenate([corner, sides]).astype(np.float32),
+    'outer': outer,
+    'poses': np.asarray(pose, np.float32),
+    'params': sample.params,
+    'names': sample.name,
+    'groups': sample.group or sample.name,
+  }
+
+
+def _fit(arrays, exact_params, outer, model, scheme, image_size):
+  """Adds P, residuals and, where no label says them, poses to the arrays (Sec. 3.1)."""
+  points, visible = arrays['landmarks'], arrays['visible']
+  if exact_params is None:
+    fitted = fitting.fit_faces(model, points, visible, scheme=scheme)
+  else:
+    fitted = label_fitting.exact_params(
+      model, exact_params, outer, points, visible, scheme=scheme, image_size=image_size
+    )
+  arrays['params'], arrays['residuals'] = fitted
+  unlabelled = np.isnan(arrays['poses']).any(axis=1)
+  arrays['poses'] = np.where(
+    unlabelled[:, None], projection.pose_degrees(arrays['params']), arrays['poses']
+  )
 
 
 def _outside(sample, visible, image):

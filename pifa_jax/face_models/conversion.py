@@ -8,46 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pifa_jax.face_models import correspondence, registry, subdivision
+from pifa_jax.face_models import correspondence, landmark_tables, registry, subdivision
 from pifa_jax.types import MorphableModel
 
-# The 34 points of the paper's layout as iBUG numbers from 1; BUILD_NOTES.md D-28.
-_IBUG34 = (
-  18,
-  20,
-  22,
-  23,
-  25,
-  27,
-  37,
-  38,
-  40,
-  41,
-  43,
-  44,
-  46,
-  47,
-  28,
-  31,
-  32,
-  34,
-  36,
-  49,
-  52,
-  55,
-  58,
-  63,
-  67,
-  1,
-  3,
-  5,
-  7,
-  9,
-  11,
-  13,
-  15,
-  17,
-)
 # Outer eye corners of adults, with room for what modellers do.
 _EYES_MM = (80.0, 100.0)
 
@@ -171,7 +134,7 @@ def assemble(
     nose_tip=np.asarray(nose, np.int32),
     landmark_schemes={
       'ibug68': landmarks.astype(np.int32),
-      'ibug34': landmarks[np.array(_IBUG34) - 1].astype(np.int32),
+      'ibug34': landmarks[np.array(landmark_tables.IBUG34) - 1].astype(np.int32),
     },
     regions=regions,
   )

@@ -28,6 +28,13 @@ import numpy as np
 
 from pifa_jax.types import MorphableModel
 
+# The 34 points of the paper's layout as iBUG numbers from 1; BUILD_NOTES.md D-28.
+# fmt: off
+IBUG34 = (
+  18, 20, 22, 23, 25, 27, 37, 38, 40, 41, 43, 44, 46, 47, 28, 31, 32,
+  34, 36, 49, 52, 55, 58, 63, 67, 1, 3, 5, 7, 9, 11, 13, 15, 17)
+# fmt: on
+
 # From in front of the left ear, at eye height, round the chin to the right ear. Every
 # second one is a jaw point of the 68.
 _CONTOUR = (

@@ -12,6 +12,7 @@ from experiments import find_landmarks
 from experiments.lib import cli
 from pifa_jax import face_models
 from pifa_jax.datasets import registry, w300lp
+from pifa_jax.face_models import landmark_tables
 from pifa_jax.files import formats
 from tests import miniatures, program_runs
 
@@ -188,42 +189,7 @@ class FindLandmarksTest(ProgramTestCase):
   def test_finds_the_points_that_were_not_given(self):
     miniatures.write_aflw(self.root / 'aflw', train=40)
     # The 34 points are iBUG's; a dozen of them are said to be known.
-    ibug = [
-      18,
-      20,
-      22,
-      23,
-      25,
-      27,
-      37,
-      38,
-      40,
-      41,
-      43,
-      44,
-      46,
-      47,
-      28,
-      31,
-      32,
-      34,
-      36,
-      49,
-      52,
-      55,
-      58,
-      63,
-      67,
-      1,
-      3,
-      5,
-      7,
-      9,
-      11,
-      13,
-      15,
-      17,
-    ]
+    ibug = landmark_tables.IBUG34
     known = ','.join(
       f'{i + 1}:{ibug[i]}' for i in (0, 2, 3, 5, 6, 8, 10, 12, 16, 18, 19, 21, 29)
     )

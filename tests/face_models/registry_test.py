@@ -153,42 +153,11 @@ class BuiltinFaceTest(parameterized.TestCase):
     self.assertLess(np.linalg.norm(ours - list(basel.values()), axis=1).mean(), 0.06)
 
   def test_derived_schemes_pick_from_the_68(self):
+    # fmt: off
     numbers = [
-      18,
-      20,
-      22,
-      23,
-      25,
-      27,
-      37,
-      38,
-      40,
-      41,
-      43,
-      44,
-      46,
-      47,
-      28,
-      31,
-      32,
-      34,
-      36,
-      49,
-      52,
-      55,
-      58,
-      63,
-      67,
-      1,
-      3,
-      5,
-      7,
-      9,
-      11,
-      13,
-      15,
-      17,
-    ]
+      18, 20, 22, 23, 25, 27, 37, 38, 40, 41, 43, 44, 46, 47, 28, 31, 32,
+      34, 36, 49, 52, 55, 58, 63, 67, 1, 3, 5, 7, 9, 11, 13, 15, 17]
+    # fmt: on
     np.testing.assert_array_equal(
       self.model.landmark_schemes['ibug34'], self.ibug[np.array(numbers) - 1]
     )
