@@ -16,10 +16,11 @@ class HairTest(absltest.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.skull = np.asarray(faces.model().mean_shape)
+    anatomy = faces.anatomy()  # measured before anything is traced
     make = jax.jit(
       lambda key, values: hair.hair_and_headwear(
         jax.random.key(key),
-        faces.anatomy(),
+        anatomy,
         jnp.asarray(faces.model().mean_shape),
         jnp.full(3, 0.1),
         faces.ingredients(values, _NAMES),
