@@ -117,7 +117,7 @@ class FitTest(ProgramTestCase):
     points = miniatures.write_folder(data / 'a', count=2)
     # Other faces whose flat names would be the same.
     formats.write_pts(data / 'a__photo 0.pts', points[1])
-    formats.write_pts(data / 'five.pts', points[0][[36, 45, 30, 48, 54]])
+    formats.write_pts(data / 'seven.pts', points[0][[36, 45, 30, 48, 54, 8, 27]])
     (data / 'a' / 'photo 1.jpg').write_bytes(b'<html>quota exceeded')
     np.save(data / 'fractions.npy', points[0] / miniatures.SIZE)
     # What lies among labels is skipped, unless it lies beside its photo.
@@ -130,7 +130,7 @@ class FitTest(ProgramTestCase):
       done = self.run_program('fit_3dmm', *flags, '--mesh_frame=viewer', code=3)
       self.assertIn('3 faces fitted', done.stdout)
       self.assertIn('Wrote residuals.csv, 3 .npz, 3 .ply, 1 overlay to', done.stdout)
-      self.assertIn('failed: five.pts: The data set has 5 landmarks', done.stderr)
+      self.assertIn('failed: seven.pts: The data set has 7 landmarks', done.stderr)
       self.assertIn('failed: a/photo 1.json: its photo cannot be decoded', done.stderr)
       self.assertIn('failed: fractions.npy: its landmarks span', done.stderr)
       self.assertIn('failed: a/photo 0.csv: photo 0.csv has no columns', done.stderr)
@@ -139,7 +139,7 @@ class FitTest(ProgramTestCase):
       )
       # Its own outputs are not its inputs.
       (out / 'left.json').write_text('{"landmarks": [[1, 2]]}')
-      self.assertEqual('Skipped 2 files in' in done.stderr, again, done.stderr)
+      self.assertEqual('Skipped 3 files in' in done.stderr, again, done.stderr)
     with open(out / 'residuals.csv') as file:
       names = {row['name'] for row in csv.DictReader(file)}
     self.assertEqual(names, {'a/photo 0.pts', 'a/photo 1.json', 'a__photo 0.pts'})
