@@ -40,7 +40,8 @@ def walk(
     for path in sorted(directory.iterdir()):
       (inside if _is_dir(path) else others).append(path)
     yield directory, others
-    for path in inside if deep else []:
+    # Links last: a folder inside goes by its own name, not by that of a link to it.
+    for path in sorted(inside, key=os.path.islink) if deep else []:
       if path.name.startswith('.'):
         skip('hidden folders (their names begin with a dot)')
         continue
