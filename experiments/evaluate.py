@@ -6,6 +6,7 @@
 """
 
 import csv
+import dataclasses
 import json
 import os
 import sys
@@ -99,6 +100,12 @@ def main(run: cli.Run) -> int:
       f'--split={f.split} of {f.data_dir} holds the very photos that this checkpoint '
       'was trained on: a score would mean nothing. Evaluate on others.'
     )
+  on_photos = set(config.datasets) - {'synthetic'}
+  if data.kind == 'real' and f.split in ('train', 'all') and on_photos:
+    # Above only a whole set is recognised; parts of one are not.
+    warning = 'may hold photos that these weights were trained on'
+    _log(f'Warning: --split={f.split} of {f.data_dir} {warning}.')
+    data = dataclasses.replace(data, title=f'{data.title} ({warning})')
   # A flag file names the folder of the TRAINING run: the result goes into it, beside
   # the record of the run.
   workdir = run.make_folder(

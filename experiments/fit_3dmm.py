@@ -194,9 +194,13 @@ def _check_flags(f: flags.FlagValues) -> None:
     )
   of_data_set = f.dataset != 'synthetic'
   if bool(f.input) == of_data_set:
+    given = (
+      'Both --input and --dataset name'
+      if of_data_set
+      else ('Neither --input nor --dataset names')
+    )
     raise cli.UserError(
-      f'{"Both --input and" if of_data_set else "Neither --input nor"} --dataset '
-      'names what to fit; give one of them: --input=FILE or FOLDER of '
+      f'{given} what to fit; give one of them: --input=FILE or FOLDER of '
       f'{", ".join(formats.LANDMARK_SUFFIXES)}, or --dataset with --data_dir.'
     )
 

@@ -159,6 +159,10 @@ class _Trainer:
     """Step and state to begin with."""
     if self._settings.fresh:
       self._checkpointer.put_aside()
+    newest = self._checkpointer.latest_intact_step()
+    if newest is not None:
+      # First: the arrays of another network do not even have these shapes.
+      _check_same_run(self._config, self._checkpointer.meta(newest)['config'])
     restored = self._checkpointer.restore_latest(state)
     if restored is None:
       print('fresh', flush=True)

@@ -221,7 +221,7 @@ def statement(
   return (
     f'{data.title}, N={len(data.crops)}, {data.num_rejected} rejected; '
     f'{labels}: {protocol.statement()}; {data.box_rule}; trained on '
-    f'{", then ".join(config.datasets)}, step {step}, '
+    f'{", then ".join(dict.fromkeys(config.datasets))}, step {step}, '
     + (f'checkpoint {checkpoint}, ' if checkpoint else '')
     + f'config {config.hash()}, data {data.crops.content_hash}, seed '
     f'{config.seed}, {device.device_kind}'

@@ -1,4 +1,4 @@
-"""AFW with its six landmarks (Sec. 4.2): 468 faces in 205 photos.
+"""AFW with its six landmarks (Sec. 4.1): 468 faces in 205 photos.
 
 As its authors (Zhu and Ramanan, CVPR 2012) give it away: anno.mat beside the
 folder testimages. anno is a cell of one row a photo: file name, cells of a

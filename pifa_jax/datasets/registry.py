@@ -72,7 +72,7 @@ DATASETS = {
     ibug.read_300w,
     tuple(ibug.SPLITS),
     {'train': (3148,), 'test': (689,), 'common': (554,), 'challenging': (135,)},
-    'the paper, Sec. 4.1',
+    'the paper, Sec. 4.2',
     _OF_LANDMARKS,
     68,
     'ibug68',

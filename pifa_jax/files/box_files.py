@@ -23,6 +23,8 @@ BOX_FORMATS: tuple[BoxFormat, ...] = ('xywh', 'xyxy')
 _NUMBERS = {'xywh': '[x, y, width, height]', 'xyxy': '[x1, y1, x2, y2]'}
 # Farther from the origin than any photo reaches.
 _FARTHEST = 1e7
+# Sides of boxes over the photo's; larger ones are of another photo or another unit.
+_LARGEST = 10
 # A box that is right may reach out of its photo: of a face that is cut off, or by the
 # margin of a detector.
 _FAR_OUTSIDE = 0.25
@@ -198,9 +200,16 @@ def box_problem(box: np.ndarray, width: int, height: int) -> str | None:
     return f'{shown} is not in pixels; every number must be finite and below 1e7'
   if w <= 0 or h <= 0:
     return f'{shown} has no area; width and height must be above 0'
+  if w < 2 or h < 2:
+    return f'{shown} is smaller than two pixels; boxes are in pixels, not in fractions'
   # The outer edges of the photo: integers are the centres of pixels.
   if x + w <= -0.5 or y + h <= -0.5 or x >= width - 0.5 or y >= height - 0.5:
     return f'{shown} lies outside the photo, which has {width} x {height} pixels'
+  if max(w, h) > _LARGEST * max(width, height):
+    return (
+      f'{shown} is more than {_LARGEST} times as large as the photo, which has '
+      f'{width} x {height} pixels'
+    )
   return None
 
 

@@ -107,6 +107,11 @@ class ProgramsTest(absltest.TestCase):
       'the very photos that this checkpoint was trained on',
       self.evaluate(folder, 'folder', '--split=train', code=1).stderr,
     )
+    # Not the whole set that it was trained on: some of the photos may be the same.
+    self.assertIn(
+      'all (may hold photos that these weights were trained on)',
+      self.evaluate(folder, 'folder', '--split=all').stdout,
+    )
     self.assertIn(
       'failures above 8 %, 51 points',
       self.evaluate(

@@ -124,6 +124,9 @@ class ResumeTest(absltest.TestCase):
     # Another configuration refuses, and says what differs.
     other = _run(whole, '--learning_rate=0.5', code=1)
     self.assertIn('another configuration', other.stderr)
+    # So does another network, whose arrays have other shapes.
+    other = _run(whole, '--num_blocks=3', code=1)
+    self.assertIn('another configuration (network.', other.stderr)
 
     program_runs.run(
       'evaluate',

@@ -126,6 +126,8 @@ class ProblemTest(parameterized.TestCase):
     ([10, 59.5, 20, 20], 'outside'),
     ([-20.5, 10, 20, 20], 'outside'),
     ([10, -30, 20, 29], 'outside'),
+    ([0.5, 0.5, 0.1, 0.2], 'boxes are in pixels, not in fractions'),
+    ([-4000, -4000, 9000, 9000], 'more than 10 times as large as the photo'),
   )
   def test_bad(self, box, words):
     self.assertIn(words, box_files.box_problem(np.array(box), 80, 60))

@@ -183,7 +183,7 @@ class SchemeTest(absltest.TestCase):
       self.assertEqual((ids.tolist(), name, said), ([5, 7, 9], 'mine', []))
       path.write_text('5\n7\n5\n')
       said = self.scheme_of(path)[2]
-      self.assertIn('points 1 and 3 are the same vertex, 5', said[0])
+      self.assertIn('points 1 and 3 are one vertex, 5', said[0])
       # Under a name of the model's own, only the same vertices.
       path = pathlib.Path(folder) / 'ibug68.txt'
       own = self.scheme_of('ibug68')[0].tolist()
