@@ -1,6 +1,7 @@
 """Runs a network over a crop cache, and words what was measured."""
 
 import copy
+import itertools
 from typing import Any
 
 import jax
@@ -221,10 +222,18 @@ def statement(
   return (
     f'{data.title}, N={len(data.crops)}, {data.num_rejected} rejected; '
     f'{labels}: {protocol.statement()}; {data.box_rule}; trained on '
-    f'{", then ".join(dict.fromkeys(config.datasets))}, step {step}, '
+    f'{_in_turn(config.datasets)}, step {step}, '
     + (f'checkpoint {checkpoint}, ' if checkpoint else '')
     + f'config {config.hash()}, data {data.crops.content_hash}, seed '
     f'{config.seed}, {device.device_kind}'
+  )
+
+
+def _in_turn(datasets):
+  """What weights were trained on: 'synthetic (5 times), then aflw'."""
+  counted = [(name, len(list(same))) for name, same in itertools.groupby(datasets)]
+  return ', then '.join(
+    name if count == 1 else f'{name} ({count} times)' for name, count in counted
   )
 
 

@@ -135,7 +135,7 @@ class WeightsTest(absltest.TestCase):
     # The same run once more, from there: all else is equal.
     further = self.root / 'further'
     said = train(further, f'--initial_weights={self.path}')
-    self.assertIn('trained on synthetic, then synthetic, step 3', said)
+    self.assertIn('trained on synthetic (2 times), step 3', said)
     first = lambda folder: json.loads(
       (folder / 'metrics.jsonl').read_text().splitlines()[0]
     )['train_nme']
