@@ -12,13 +12,13 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets.samples import (
-  LazySamples,
   MissingSplitError,
   Reject,
   Sample,
   SampleSet,
   data_root,
   label_problem,
+  photo_samples,
 )
 from pifa_jax.files.matlab_files import read_numbers
 
@@ -80,7 +80,7 @@ def read_aflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
     )
   missing = (f'{absent} of {len(boxes)} photos of {folder}/',) if absent else ()
   return SampleSet(
-    LazySamples(sources, paths, samples), rejects, notes, sources, missing
+    photo_samples(sources, paths, samples), rejects, notes, sources, missing
   )
 
 

@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet, data_root
+from pifa_jax.datasets.samples import (
+  Reject,
+  Sample,
+  SampleSet,
+  data_root,
+  photo_samples,
+)
 from pifa_jax.files.images import image_key
 from pifa_jax.files.matlab_files import read_mat
 
@@ -62,7 +68,9 @@ def read_afw(data_dir: str | pathlib.Path | None, split: str = 'test') -> Sample
       except ValueError as error:
         rejects.append(Reject(name, str(error)))
   missing = (f'{len(absent)} photos of testimages/',) if absent else ()
-  return SampleSet(LazySamples(sources, paths, samples), rejects, [], sources, missing)
+  return SampleSet(
+    photo_samples(sources, paths, samples), rejects, [], sources, missing
+  )
 
 
 def _rows(root):

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from pifa_jax.datasets.samples import (
-  LazySamples,
   MissingSplitError,
   Reject,
   Sample,
@@ -21,6 +20,7 @@ from pifa_jax.datasets.samples import (
   data_root,
   label_problem,
   landmark_box,
+  photo_samples,
 )
 from pifa_jax.files.formats import coco_keypoints, parse_json
 from pifa_jax.files.images import image_key
@@ -98,7 +98,7 @@ def read_coco(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
   missing = (f'{len(absent)} photos that the annotations name',) if absent else ()
   rejects += _reject_odd_counts(paths, samples)
   return SampleSet(
-    LazySamples(sources, paths, samples), rejects, notes, sources, missing
+    photo_samples(sources, paths, samples), rejects, notes, sources, missing
   )
 
 

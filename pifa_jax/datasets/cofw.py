@@ -7,12 +7,12 @@ The files of the release are of Matlab's version 7.3 and need the package h5py.
 """
 
 import collections.abc
-import dataclasses
 import pathlib
 
 import numpy as np
 
 from pifa_jax.datasets.samples import (
+  LazySamples,
   MissingSplitError,
   Reject,
   Sample,
@@ -84,24 +84,12 @@ def read_cofw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
       continue
     rows.append(row)
     samples.append(Sample(name, b'', points.astype(np.float32), visible, box))
-  return SampleSet(_Images(images, rows, samples), rejects, [], sources)
-
-
-class _Images(collections.abc.Sequence):
-  """Samples whose images lie in a Matlab file."""
-
-  def __init__(self, images, rows, samples):
-    self._images, self._rows, self._samples = images, rows, samples
-
-  def __len__(self):
-    return len(self._samples)
-
-  def __getitem__(self, index):
-    if isinstance(index, slice):
-      return [self[i] for i in range(*index.indices(len(self)))]
-    return dataclasses.replace(
-      self._samples[index], image_bytes=encode_png(self._images[self._rows[index]])
-    )
+  return SampleSet(
+    LazySamples(lambda row: encode_png(images[row]), rows, samples),
+    rejects,
+    [],
+    sources,
+  )
 
 
 def _read(path, keys):

@@ -7,7 +7,6 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets.samples import (
-  LazySamples,
   MissingSplitError,
   Reject,
   Sample,
@@ -15,6 +14,7 @@ from pifa_jax.datasets.samples import (
   data_root,
   landmark_box,
   landmark_problem,
+  photo_samples,
 )
 from pifa_jax.files import formats
 from pifa_jax.files.formats import LANDMARK_SUFFIXES
@@ -101,7 +101,7 @@ def read_folder(
     ]
     paths = [path for i, path in enumerate(paths) if i not in set(odd)]
     samples = [sample for i, sample in enumerate(samples) if i not in set(odd)]
-  return SampleSet(LazySamples(sources, paths, samples), rejects, notes, sources)
+  return SampleSet(photo_samples(sources, paths, samples), rejects, notes, sources)
 
 
 def _of_split(root, image_paths, split):

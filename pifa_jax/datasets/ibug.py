@@ -7,13 +7,13 @@ afw, ibug, each a folder of images with a .pts of the same name beside each.
 import pathlib
 
 from pifa_jax.datasets.samples import (
-  LazySamples,
   MissingSplitError,
   Reject,
   Sample,
   SampleSet,
   data_root,
   landmark_box,
+  photo_samples,
 )
 from pifa_jax.files import formats
 
@@ -81,7 +81,7 @@ def read_300w(
       except (OSError, ValueError) as error:
         rejects.append(Reject(name, str(error)))
   return SampleSet(
-    LazySamples(sources, paths, samples), rejects, notes, sources, missing
+    photo_samples(sources, paths, samples), rejects, notes, sources, missing
   )
 
 

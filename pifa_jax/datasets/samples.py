@@ -1,9 +1,10 @@
 """One labelled photo, as every reader of a data set gives it."""
 
 import collections.abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -76,20 +77,19 @@ class SampleSet:
 
 
 class LazySamples(collections.abc.Sequence):
-  """Samples whose photos are read at every access, not kept in memory."""
+  """Samples whose images are read at every access, not kept in memory."""
 
   def __init__(
-    self, sources: Sources, paths: Sequence[pathlib.Path], samples: Sequence[Sample]
+    self, read: Callable[[Any], bytes], places: Sequence[Any], samples: Sequence[Sample]
   ):
     """Makes the sequence.
 
     Args:
-      sources: where the photos are recorded.
-      paths: of the photos.
+      read: gives the encoded image of a place.
+      places: where the images are: paths, rows of a file.
       samples: without their `image_bytes`, in the same order.
     """
-    self._paths = [sources.use(path) for path in paths]
-    self._samples = list(samples)
+    self._read, self._places, self._samples = read, list(places), list(samples)
 
   def __len__(self):
     return len(self._samples)
@@ -98,8 +98,26 @@ class LazySamples(collections.abc.Sequence):
     if isinstance(index, slice):
       return [self[i] for i in range(*index.indices(len(self)))]
     return dataclasses.replace(
-      self._samples[index], image_bytes=self._paths[index].read_bytes()
+      self._samples[index], image_bytes=self._read(self._places[index])
     )
+
+
+def photo_samples(
+  sources: Sources, paths: Sequence[pathlib.Path], samples: Sequence[Sample]
+) -> LazySamples:
+  """Samples whose photos are files.
+
+  Args:
+    sources: where the photos are recorded.
+    paths: of the photos.
+    samples: without their `image_bytes`, in the same order.
+
+  Returns:
+    The samples, each with its photo at every access.
+  """
+  return LazySamples(
+    pathlib.Path.read_bytes, [sources.use(path) for path in paths], samples
+  )
 
 
 def landmark_problem(landmarks: np.ndarray, visible: np.ndarray) -> str | None:

@@ -6,15 +6,13 @@ Points are (1-based pixel) / 450 there. TensorFlow is not needed, but the record
 be ArrayRecord files.
 """
 
-import collections.abc
-import dataclasses
 import hashlib
 import pathlib
 
 import numpy as np
 
 from pifa_jax.datasets import w300lp
-from pifa_jax.datasets.samples import Reject, Sample, SampleSet
+from pifa_jax.datasets.samples import LazySamples, Reject, Sample, SampleSet
 from pifa_jax.face_models import load_face_model
 from pifa_jax.files.sources import Sources
 from pifa_jax.types import MorphableModel
@@ -100,7 +98,8 @@ def read(
     )
   if model is not None and samples:
     notes.append(w300lp.check_params(model, samples))
-  return SampleSet(_Records(source, rows, samples), rejects, notes, sources)
+  read = lambda row: bytes(source[row]['image'])
+  return SampleSet(LazySamples(read, rows, samples), rejects, notes, sources)
 
 
 def files(name: str, tfds_dir: str | pathlib.Path) -> list[pathlib.Path]:
@@ -121,23 +120,6 @@ def _found(name, tfds_dir):
   if where is None:
     raise ValueError(f'There are no records of {NAMES.get(name, name)} in {tfds_dir}.')
   return where
-
-
-class _Records(collections.abc.Sequence):
-  """Samples whose images are read from the records at every access."""
-
-  def __init__(self, source, rows, samples):
-    self._source, self._rows, self._samples = source, rows, samples
-
-  def __len__(self):
-    return len(self._samples)
-
-  def __getitem__(self, index):
-    if isinstance(index, slice):
-      return [self[i] for i in range(*index.indices(len(self)))]
-    return dataclasses.replace(
-      self._samples[index], image_bytes=bytes(self._source[self._rows[index]]['image'])
-    )
 
 
 def _points(record, key):

@@ -14,12 +14,12 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets.samples import (
-  LazySamples,
   Reject,
   Sample,
   SampleSet,
   data_root,
   landmark_box,
+  photo_samples,
 )
 from pifa_jax.files import matlab_files
 from pifa_jax.files.formats import impossible_points
@@ -148,7 +148,7 @@ def _read(root, sources, image_paths, place, model, missing):
   if model is not None and samples:
     notes.append(check_params(model, samples))
   return SampleSet(
-    LazySamples(sources, paths, samples), rejects, notes, sources, missing
+    photo_samples(sources, paths, samples), rejects, notes, sources, missing
   )
 
 

@@ -13,13 +13,13 @@ import pathlib
 import numpy as np
 
 from pifa_jax.datasets.samples import (
-  LazySamples,
   MissingSplitError,
   Reject,
   Sample,
   SampleSet,
   data_root,
   label_problem,
+  photo_samples,
 )
 from pifa_jax.files.content import foreign_content
 from pifa_jax.files.images import image_key
@@ -101,7 +101,9 @@ def read_wflw(data_dir: str | pathlib.Path | None, split: str) -> SampleSet:
       Sample(name, b'', points.astype(np.float32), visible, box, group=image)
     )
   missing = (f'{len(absent)} photos that the list names',) if absent else ()
-  return SampleSet(LazySamples(sources, paths, samples), rejects, [], sources, missing)
+  return SampleSet(
+    photo_samples(sources, paths, samples), rejects, [], sources, missing
+  )
 
 
 def _rows(path):
