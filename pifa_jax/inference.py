@@ -12,7 +12,7 @@ from pifa_jax.files.box_files import box_problem
 from pifa_jax.geometry import boxes as box_lib
 from pifa_jax.geometry import cropping, morphable_model, projection
 from pifa_jax.geometry import mirror as mirror_lib
-from pifa_jax.learning import network
+from pifa_jax.learning import network, network_config
 from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
 
 _BATCH = 32  # faces a call at most; fewer are padded to a power of two
@@ -55,7 +55,7 @@ class Aligner:
   def __init__(
     self,
     model: MorphableModel,
-    config: network.NetworkConfig,
+    config: network_config.NetworkConfig,
     *,
     schemes: Sequence[str] = ('ibug68',),
     mirror: bool = False,
@@ -91,6 +91,7 @@ class Aligner:
         'needs; use mirror=False.'
       )
     self._size, self._box_scale = config.crop_size, box_scale
+    self._crop_scale = config.crop_scale
     self._upright = upright
     self._geometry = network.network_geometry(model, config)
     self._parts = {
@@ -165,7 +166,7 @@ class Aligner:
     """One batch after the other: crops, network, and what is reported of its P."""
     squares = np.zeros((len(boxes), 4), np.float32)
     for row, box in enumerate(boxes.astype(np.float32)):
-      squares[row] = box_lib.square_box(box)
+      squares[row] = box_lib.scale_box(box_lib.square_box(box), self._crop_scale)
     parts = []
     # One call even without a box: its results have the right shapes.
     for start in range(0, max(len(squares), 1), _BATCH):

@@ -12,7 +12,7 @@ from pifa_jax.inference import Aligner
 from pifa_jax.learning import network
 from tests.toy_model import make_toy_model
 
-CONFIG = network.NetworkConfig(
+CONFIG = network_config.NetworkConfig(
   crop_size=24,
   stem_pool=2,
   channels=(4, 4),

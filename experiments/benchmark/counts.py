@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from pifa_jax.datasets import crop_cache
-from pifa_jax.learning.network import NetworkConfig
+from pifa_jax.learning.network_config import NetworkConfig
 from pifa_jax.types import MorphableModel
 
 # The paper's training schedule: 33 epochs of 3,901 faces with 20 boxes each (Sec. 4).

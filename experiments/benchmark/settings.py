@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from pifa_jax.learning.batching import AugmentConfig
-from pifa_jax.learning.network import NetworkConfig
+from pifa_jax.learning.network_config import NetworkConfig
 from pifa_jax.learning.optimizer import OptimizerConfig
 from pifa_jax.learning.training import LossConfig
 

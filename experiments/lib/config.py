@@ -15,10 +15,10 @@ from experiments.lib import (
   synthetic_data,
 )
 from pifa_jax import settings
-from pifa_jax.learning import network as network_lib
+from pifa_jax.learning import network_config as network_lib
 from pifa_jax.learning import optimizer as optimizer_lib
 from pifa_jax.learning.batching import AugmentConfig
-from pifa_jax.learning.network import NetworkConfig
+from pifa_jax.learning.network_config import NetworkConfig
 from pifa_jax.learning.optimizer import OptimizerConfig
 from pifa_jax.learning.training import LossConfig
 from pifa_jax.settings import part, setting

@@ -219,8 +219,24 @@ def jitter_box(
   return jnp.concatenate([centre - sides / 2, sides])
 
 
-def initial_params(model: MorphableModel, crop_size: int) -> FaceParams:
-  """P^0: the frontal mean face whose landmark box fills the crop.
+def scale_box(box: Array, factor: float | Array) -> jax.Array:
+  """The box of the same centre and `factor` times the sides.
+
+  Args:
+    box: (4,) outer edges.
+    factor: () of width and height.
+
+  Returns:
+    (4,) outer edges.
+  """
+  sides = box[2:] * factor
+  return jnp.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
+
+
+def initial_params(
+  model: MorphableModel, crop_size: int, crop_scale: float = 1.0
+) -> FaceParams:
+  """P^0: the frontal mean face whose landmark box fills the face box.
 
   The scale is isotropic, by the square root of the box's area, and the box is centred.
   So P^0 is a constant in crop coordinates (BUILD_NOTES.md D-06).
@@ -228,6 +244,7 @@ def initial_params(model: MorphableModel, crop_size: int) -> FaceParams:
   Args:
     model: a 3DMM with the 'ibug68' scheme.
     crop_size: pixels.
+    crop_scale: side of the crop over that of the face box.
 
   Returns:
     P^0 in crop pixels, all coefficients zero.
@@ -240,7 +257,12 @@ def initial_params(model: MorphableModel, crop_size: int) -> FaceParams:
       "The face model has no 'ibug68' landmark scheme, which places the mean "
       'face in the box; add the 68 vertex ids to its landmark_schemes.'
     )
-  camera = _filling(model.mean_shape, model.landmark_schemes['ibug68'], crop_size)
+  camera = _filling(
+    model.mean_shape,
+    model.landmark_schemes['ibug68'],
+    crop_size=crop_size,
+    crop_scale=crop_scale,
+  )
   return FaceParams(
     camera=camera,
     identity=jnp.zeros(model.num_identity),
@@ -248,12 +270,12 @@ def initial_params(model: MorphableModel, crop_size: int) -> FaceParams:
   )
 
 
-@functools.partial(jax.jit, static_argnames='crop_size')
-def _filling(vertices, ids, crop_size):
-  """The frontal camera whose box of these vertices has the area of the crop."""
+@functools.partial(jax.jit, static_argnames=('crop_size', 'crop_scale'))
+def _filling(vertices, ids, *, crop_size, crop_scale):
+  """The frontal camera whose box of these vertices has the area of the face box."""
   points = vertices[ids]
   low, high = jnp.min(points[:, :2], axis=0), jnp.max(points[:, :2], axis=0)
-  scale = crop_size / jnp.sqrt(jnp.prod(high - low))
+  scale = crop_size / crop_scale / jnp.sqrt(jnp.prod(high - low))
   middle = (low + high) / 2
   # The crop's centre is (crop_size - 1) / 2; image rows run down.
   centre = (crop_size - 1) / 2

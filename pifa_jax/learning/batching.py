@@ -96,6 +96,7 @@ def make_batch(
   keys: Array | None = None,
   augment: AugmentConfig | None = None,
   mirror_map: mirror.MirrorMap | None = None,
+  crop_scale: float = 1.0,
 ) -> Batch:
   """Cuts network inputs and their targets out of cached crops, on the device.
 
@@ -107,6 +108,7 @@ def make_batch(
       of the image.
     augment: needed with keys.
     mirror_map: needed with augment.flip.
+    crop_scale: side of the network's crop over that of the (jittered) box.
 
   Returns:
     The batch in pixels of the network's crop.
@@ -144,6 +146,8 @@ def make_batch(
         anisotropic=augment.anisotropic_jitter,
         box_scale=augment.box_scale,
       )
+    if crop_scale != 1:  # times 1 may change a bit
+      box = boxes.scale_box(box, crop_scale)
     image: Array = cropping.resample_crop(
       row.image.astype(jnp.float32) / 127.5 - 1.0, box, crop_size
     )

@@ -6,18 +6,21 @@ import jax.numpy as jnp
 
 from pifa_jax.types import Array, flatten_params, unflatten_params
 
-EQ6_MODES = ('whitened', 'literal')
+EQ6_MODES = ('landmarks', 'whitened', 'literal')
 
 
 def param_weights(
   scales: Array,
-  mode: str = 'whitened',
+  mode: str = 'landmarks',
   *,
+  displacements: Array | None = None,
   rotation_translation_ratio: float | Array | None = None,
 ) -> jax.Array:
   """The diagonal of W in Eq. (6).
 
-  'whitened' (default): 1 / s^2, which is the weight 1 on the residual in units of
+  'landmarks' (default): the squared displacement of the landmarks per unit of every
+  parameter, so that both losses are in square pixels. BUILD_NOTES.md D-92.
+  'whitened': 1 / s^2, which is the weight 1 on the residual in units of
   every parameter's scale. 'literal': the paper's words, 1 / s on the square of
   the raw residual for the shape, 1 / r for the scaled rotation, 1 for the
   translation. The literal reading is unbalanced by many orders of magnitude in
@@ -25,7 +28,8 @@ def param_weights(
 
   Args:
     scales: (8 + N_I + N_E,) s of `network.param_scales`.
-    mode: 'whitened' or 'literal'.
+    mode: 'landmarks', 'whitened' or 'literal'.
+    displacements: (8 + N_I + N_E,) of `landmark_displacements`, for 'landmarks'.
     rotation_translation_ratio: () r, needed for 'literal'; see
       `rotation_translation_ratio`.
 
@@ -33,9 +37,16 @@ def param_weights(
     (8 + N_I + N_E,) weights.
 
   Raises:
-    ValueError: for an unknown mode, or 'literal' without r.
+    ValueError: for an unknown mode, or one without what it needs.
   """
   scales = jnp.asarray(scales)
+  if mode == 'landmarks':
+    if displacements is None:
+      raise ValueError(
+        "eq6_mode='landmarks' needs the landmarks' displacements; pass those of "
+        'network_geometry().'
+      )
+    return jnp.asarray(displacements)
   if mode == 'whitened':
     return 1.0 / scales**2
   if mode != 'literal':

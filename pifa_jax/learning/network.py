@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax import settings
-from pifa_jax.geometry import boxes, masks, morphable_model
-from pifa_jax.geometry.visualization import DEFAULT_RADIUS, DEFAULT_SIGMA, visualize
-from pifa_jax.settings import setting
+from pifa_jax.geometry import boxes, masks, morphable_model, projection
+from pifa_jax.geometry.visualization import visualize
+from pifa_jax.learning.blocks import make_block
+from pifa_jax.learning.network_config import NetworkConfig
 from pifa_jax.types import (
   Array,
   FaceParams,
@@ -24,136 +24,6 @@ from pifa_jax.types import (
   flatten_params,
   unflatten_params,
 )
-
-INPUTS = ('IFV', 'FV', 'IV')
-PRECISIONS = ('float32', 'bfloat16')
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkConfig:
-  """The shape of the network. The defaults are the paper's (Sec. 4, Table 1).
-
-  Architectures a, b and c of Fig. 6 and Table 6 are its `inputs`, the blocks and layers
-  of Table 8 its `channels` and `convs_per_block`.
-
-  A field that is made by `setting` carries its own help; the others are:
-
-  Attributes:
-    crop_size: side of the input image, pixels.
-    stem_pool: pooling after the first convolution (2: 114 -> 57).
-    channels: filters of every convolution, block after block.
-    kernels: kernel sizes, likewise.
-    hidden_size: width of the first fully connected layer.
-    batch_norm_momentum: decay of the old running statistics.
-    splat_sigma: sigma of Eq. (10), pixels of the visualization.
-    splat_radius: D(u, v) of Eq. (9), cells.
-  """
-
-  crop_size: int = 114
-  stem_pool: int = 2
-  channels: tuple[int, ...] = (12, 16, 20, 24, 28, 32, 36, 40, 40, 40, 40, 40)
-  kernels: tuple[int, ...] = (5, 5, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3)
-  convs_per_block: int = setting(2, 'N_c (Table 8).', low=1)
-  inputs: str = setting(
-    'IFV',
-    'What blocks 2.. see (Fig. 6): image I, features F, visualization V.',
-    choices=INPUTS,
-  )
-  mask: str = setting('nose', 'Mask of Eq. (11) (Table 7).', choices=masks.KINDS)
-  visualization: bool = setting(
-    True, 'Whether the blocks see the visualization V (Sec. 4.3).'
-  )
-  fc_pool: int = setting(
-    1, 'Average pooling before the first FC layer; 1 = none, as in the paper.', low=1
-  )
-  hidden_size: int = 800
-  dropout: float = setting(
-    0.5, 'Rate after the first FC layer: BUILD_NOTES.md D-07.', low=0.0, high=0.95
-  )
-  batch_norm_momentum: float = 0.99
-  splat_sigma: float = DEFAULT_SIGMA
-  splat_radius: int = DEFAULT_RADIUS
-  vertex_spacing: float = setting(
-    0.0,
-    'Distance between the vertices that blocks 2.. render, in pixels of their '
-    'visualization; 0 = all vertices: BUILD_NOTES.md D-55.',
-    low=0.0,
-  )
-  stop_gradient_between_blocks: bool = setting(
-    False, 'Cut the gradient between blocks (both blue arrows of Fig. 2): a cascade.'
-  )
-  precision: str = setting(
-    'float32',
-    'Of activations and matrix products; geometry, statistics, losses and weights '
-    'are float32. bfloat16 is for GPU and TPU: BUILD_NOTES.md D-52.',
-    choices=PRECISIONS,
-  )
-
-  def __post_init__(self):
-    settings.check(self)
-    if len(self.channels) != len(self.kernels):
-      raise ValueError(
-        f'{len(self.channels)} channels but {len(self.kernels)} kernel sizes; give '
-        'one kernel size for each convolution.'
-      )
-    if len(self.channels) % self.convs_per_block:
-      raise ValueError(
-        f'{len(self.channels)} convolutions do not split into blocks of '
-        f'convs_per_block={self.convs_per_block}; use a divisor.'
-      )
-    if self.crop_size % self.stem_pool:
-      raise ValueError(
-        f'crop_size={self.crop_size} is not a multiple of stem_pool={self.stem_pool}.'
-      )
-
-  @property
-  def num_blocks(self) -> int:
-    """N_v."""
-    return len(self.channels) // self.convs_per_block
-
-  def with_num_blocks(self, num_blocks: int) -> 'NetworkConfig':
-    """The same network with another number of blocks (Table 8).
-
-    Args:
-      num_blocks: N_v. The lists of convolutions are cut, or continued with their
-        last entries.
-
-    Returns:
-      The new configuration.
-    """
-    wanted = num_blocks * self.convs_per_block
-    resized = lambda values: (values + values[-1:] * wanted)[:wanted]
-    return dataclasses.replace(
-      self, channels=resized(self.channels), kernels=resized(self.kernels)
-    )
-
-  @property
-  def feature_size(self) -> int:
-    """Side of F, and of I and V from block 2 on, pixels."""
-    return self.crop_size // self.stem_pool
-
-
-PRESETS = {
-  'paper': NetworkConfig(),
-  'small': NetworkConfig(
-    crop_size=112,
-    stem_pool=4,
-    fc_pool=2,
-    hidden_size=512,
-    dropout=0.2,
-    batch_norm_momentum=0.95,
-  ),
-  'tiny': NetworkConfig(
-    crop_size=56,
-    stem_pool=2,
-    fc_pool=2,
-    hidden_size=256,
-    channels=(12, 16) + (20,) * 10,
-    dropout=0.1,
-    batch_norm_momentum=0.95,
-  ),
-}
-
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +39,8 @@ class NetworkGeometry:
     initial: P^0 in crop pixels; a constant of the crop (BUILD_NOTES.md D-06).
     scales: (8 + N_I + N_E,) the natural scale of every parameter: the network's
       raw update is multiplied by it, and Eq. (6)'s residual divided by it.
+    displacements: (8 + N_I + N_E,) sum of the squared displacements of the 68
+      landmarks per unit of every parameter, square crop pixels, at P^0.
   """
 
   rendered: MorphableModel
@@ -177,6 +49,7 @@ class NetworkGeometry:
   small_mask: Array | None
   initial: FaceParams
   scales: Array
+  displacements: Array
 
 
 def network_geometry(model: MorphableModel, config: NetworkConfig) -> NetworkGeometry:
@@ -191,7 +64,7 @@ def network_geometry(model: MorphableModel, config: NetworkConfig) -> NetworkGeo
   """
   mask = masks.vertex_mask(model, config.mask)
   rendered = np.asarray(masks.rendered_vertices(model))
-  initial = boxes.initial_params(model, config.crop_size)
+  initial = boxes.initial_params(model, config.crop_size, config.crop_scale)
 
   # Schemes and regions index the whole model; the visualization needs neither.
   def part(ids):
@@ -217,6 +90,7 @@ def network_geometry(model: MorphableModel, config: NetworkConfig) -> NetworkGeo
     small_mask=small_mask,
     initial=initial,
     scales=param_scales(model, initial, config.crop_size),
+    displacements=landmark_displacements(model, initial),
   )
 
 
@@ -254,87 +128,28 @@ def param_scales(
   )
 
 
-class VisualizationBlock(nn.Module):
-  """One visualization block (Fig. 3): convolutions, then the update of P.
+def landmark_displacements(model: MorphableModel, initial: FaceParams) -> jax.Array:
+  """How far every parameter moves the 68 landmarks: the diagonal of J^T J.
 
-  Attributes:
-    config: the network's.
-    index: of the block, from 0.
-    update_size: 8 + N_I + N_E.
-    axis_name: the mapped axis over which batch statistics are averaged.
+  J holds the derivatives of the landmarks (Eq. 3) after P, at P^0. As the diagonal of
+  W in Eq. (6) it makes that loss the landmark loss of Eq. (7), but for what parameters
+  do to each other.
+
+  Args:
+    model: the 3DMM, with the 'ibug68' scheme.
+    initial: P^0, crop pixels.
+
+  Returns:
+    (8 + N_I + N_E,) square pixels per squared unit of the parameter.
   """
+  part = projection.landmark_model(model, 'ibug68')
 
-  config: NetworkConfig
-  index: int
-  update_size: int
-  axis_name: str | None = None
+  def landmarks(vector):
+    face = unflatten_params(vector, part.num_identity)
+    return projection.project(face.camera, morphable_model.shape(part, face))
 
-  @nn.compact
-  def __call__(
-    self, inputs: Array, *, train: bool, dropout_keys: Array | None
-  ) -> tuple[Array, Array]:
-    """Maps (B, H, W, C) inputs to features and the whitened update.
-
-    Args:
-      inputs: (B, H, W, C).
-      train: batch statistics and dropout (True) or the running ones (False).
-      dropout_keys: (B,) a key a sample; needed when training.
-
-    Returns:
-      (B, h, w, c) features after BN and ReLU in the config's precision, and
-      (B, update_size) float32.
-    """
-    cfg = self.config
-    dtype = jnp.dtype(cfg.precision)
-    x = inputs.astype(dtype)
-    first = self.index * cfg.convs_per_block
-    for conv in range(first, first + cfg.convs_per_block):
-      local = conv - first + 1
-      size = cfg.kernels[conv]
-      x = nn.Conv(
-        cfg.channels[conv],
-        (size, size),
-        padding='SAME',
-        use_bias=False,
-        kernel_init=nn.initializers.he_normal(),
-        dtype=dtype,
-        name=f'conv{local}',
-      )(x)
-      # Flax takes the statistics in float32 whatever the dtype of x.
-      x = nn.BatchNorm(
-        use_running_average=not train,
-        axis_name=self.axis_name,
-        momentum=cfg.batch_norm_momentum,
-        dtype=dtype,
-        name=f'bn{local}',
-      )(x)
-      x = nn.relu(x)
-      if conv == 0 and cfg.stem_pool > 1:
-        pool = (cfg.stem_pool, cfg.stem_pool)
-        x = nn.max_pool(x, pool, strides=pool)
-    features = x
-    if cfg.fc_pool > 1:
-      pool = (cfg.fc_pool, cfg.fc_pool)
-      x = nn.avg_pool(x, pool, strides=pool)
-    x = x.reshape((x.shape[0], -1))
-    x = nn.relu(nn.Dense(cfg.hidden_size, dtype=dtype, name='fc1')(x))
-    if train and cfg.dropout > 0:
-      x = _dropout(x, dropout_keys, cfg.dropout)
-    # Near zero: training starts from the mean face in the box, P = P^0. In float32:
-    # P adds up the updates of all blocks, and this product is a thousandth of fc1's.
-    update = nn.Dense(
-      self.update_size,
-      name='fc2',
-      dtype=jnp.float32,
-      kernel_init=nn.initializers.normal(1e-3),
-    )(x)
-    return features, update
-
-
-def _dropout(x, keys, rate):
-  # One key a sample, not one a batch: the same units drop on any device count.
-  keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
-  return jnp.where(keep, x / (1 - rate), 0.0)
+  jacobian = jax.jit(jax.jacrev(landmarks))(flatten_params(initial))
+  return jnp.sum(jacobian**2, axis=(0, 1))
 
 
 class PifaNetwork(nn.Module):
@@ -405,7 +220,7 @@ class PifaNetwork(nn.Module):
         if features is not None:
           features = jax.lax.stop_gradient(features)
       before.append(vector)
-      inputs = self._block_inputs(index, image if index == 0 else small_image, features)
+      visualization = None
       if cfg.visualization:
         # Unless it was given, P^0 is the same face in every crop: rendered once.
         same = index == 0 and initial is None
@@ -416,11 +231,16 @@ class PifaNetwork(nn.Module):
           visualization, (batch,) + visualization.shape[1:]
         )
         visualizations.append(visualization)
-        inputs.append(visualization[..., None])
-      features, update = VisualizationBlock(
-        cfg, index, self.num_params, self.axis_name, name=f'block{index + 1}'
+        visualization = visualization[..., None]
+      features, update = make_block(
+        cfg,
+        index=index,
+        update_size=self.num_params,
+        axis_name=self.axis_name,
+        name=f'block{index + 1}',
       )(
-        jnp.concatenate(inputs, axis=-1),
+        *self._image_and_features(index, image, small_image, features),
+        visualization,
         train=train,
         dropout_keys=_fold_keys(dropout_keys, index),
       )
@@ -434,16 +254,15 @@ class PifaNetwork(nn.Module):
       'visualization': tuple(visualizations),
     }
 
-  def _block_inputs(self, index, image, features):
-    """I and F of a block; V is added after (Fig. 6)."""
+  def _image_and_features(self, index, image, small_image, features):
+    """I and F of a block, as far as it sees them (Fig. 6)."""
     if index == 0:
-      return [image]
-    inputs = []
-    if 'I' in self.config.inputs:
-      inputs.append(image)
-    if 'F' in self.config.inputs:
-      inputs.append(features)
-    return inputs
+      return image, None
+    inputs = self.config.inputs
+    return (
+      small_image if 'I' in inputs else None,
+      features if 'F' in inputs else None,
+    )
 
   def _visualize(self, vector, geometry, small):
     cfg = self.config

@@ -10,6 +10,7 @@ from pifa_jax import settings
 from pifa_jax.settings import REQUIRED, setting
 
 SCHEDULES = ('multistep', 'cosine')
+METHODS = ('sgd', 'adam')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,12 @@ class OptimizerConfig:
     'of Caffe); 0 = off.',
     low=0.0,
   )
+  method: str = setting(
+    'sgd',
+    'sgd, the paper\'s, in Caffe\'s order; or adam, with decoupled weight decay '
+    '(BUILD_NOTES.md D-94).',
+    choices=METHODS,
+  )
   warmup: float = 0.0
   schedule: str = 'multistep'
 
@@ -66,6 +73,14 @@ PRESETS = {
     momentum=0.9,
     weight_decay=5e-4,
     clip_norm=100.0,
+    warmup=0.02,
+    schedule='cosine',
+  ),
+  'adam': OptimizerConfig(
+    method='adam',
+    learning_rate=1e-3,
+    weight_decay=1e-4,
+    clip_norm=10.0,
     warmup=0.02,
     schedule='cosine',
   ),
@@ -103,7 +118,7 @@ def learning_rate_schedule(config: OptimizerConfig, num_steps: int) -> optax.Sch
 def make_optimizer(
   config: OptimizerConfig, num_steps: int
 ) -> optax.GradientTransformation:
-  """SGD as Caffe does it: v <- mu v + lr (g + lambda w); w <- w - v.
+  """SGD as Caffe does it: v <- mu v + lr (g + lambda w); w <- w - v. Or Adam.
 
   The learning rate is INSIDE the momentum buffer. `optax.sgd` has it outside,
   and the two differ after every drop of the schedule.
@@ -118,6 +133,13 @@ def make_optimizer(
   parts = []
   if config.clip_norm:
     parts.append(optax.clip_by_global_norm(config.clip_norm))
+  if config.method == 'adam':
+    # Loshchilov and Hutter, 2019: the decay stays out of the moments.
+    schedule = learning_rate_schedule(config, num_steps)
+    return optax.chain(
+      *parts,
+      optax.adamw(schedule, weight_decay=config.weight_decay, mask=decay_mask),
+    )
   if config.weight_decay:
     parts.append(optax.add_decayed_weights(config.weight_decay, decay_mask))
   parts += [

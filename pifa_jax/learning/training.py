@@ -27,6 +27,10 @@ from pifa_jax.types import (
 )
 
 
+# Pixels: below this error the root of a loss is as good as its square.
+_ROOT_FLOOR = 0.5
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
@@ -70,9 +74,20 @@ class LossConfig:
     None, 'Comma-separated weights of the blocks; default: 1,2,...,N_v (Sec. 4).'
   )
   eq6_mode: str = setting(
-    'whitened',
-    'Reading of W in Eq. (6): BUILD_NOTES.md D-11.',
+    'landmarks',
+    'Reading of W in Eq. (6): BUILD_NOTES.md D-11, D-92.',
     choices=losses.EQ6_MODES,
+  )
+  root: bool = setting(
+    False,
+    'Take the square root of the loss of every face, which is then its rms landmark '
+    'error in pixels: hard faces do not outweigh all others (BUILD_NOTES.md D-92).',
+  )
+  depth_weight: float = setting(
+    0.0,
+    'Weight in Eq. (7) of the squared errors of the depths of the landmarks, which the '
+    'target P gives; 0 = positions alone, as in the paper (BUILD_NOTES.md D-92).',
+    low=0.0,
   )
   rotation_translation_ratio: float | None = None
   hidden_weight: float = setting(
@@ -93,6 +108,7 @@ def block_losses(
   batch: Batch,
   geometry: NetworkGeometry,
   config: LossConfig,
+  landmark_model: MorphableModel | None = None,
 ) -> jax.Array:
   """The loss of every block of every face, before block weights.
 
@@ -105,9 +121,10 @@ def block_losses(
     batch: the targets.
     geometry: the network's.
     config: which loss where.
+    landmark_model: of the batch's scheme; needed with depth_weight.
 
   Returns:
-    (N_v, B).
+    (N_v, B); square pixels, or pixels with config.root.
   """
   num_blocks = outputs['params'].shape[0]
   num_param_blocks = (
@@ -116,6 +133,7 @@ def block_losses(
   weights = losses.param_weights(
     geometry.scales,
     config.eq6_mode,
+    displacements=geometry.displacements,
     rotation_translation_ratio=config.rotation_translation_ratio,
   )
   target = flatten_params(batch.face_params)
@@ -127,11 +145,39 @@ def block_losses(
         target - outputs['inputs'][index],
         weights,
       )
-    return jax.vmap(losses.landmark_loss, in_axes=(0, 0, 0, None))(
+    loss = jax.vmap(losses.landmark_loss, in_axes=(0, 0, 0, None))(
       predicted[1 + index], batch.landmarks, batch.visible, config.hidden_weight
     )
+    if config.depth_weight:
+      error = landmark_depths(landmark_model, outputs['params'][index]) - depths
+      loss += 0.5 * config.depth_weight * jnp.sum(error**2, axis=1)
+    return loss
 
-  return jnp.stack([block(index) for index in range(num_blocks)])
+  if config.depth_weight:
+    depths = landmark_depths(landmark_model, target)
+  per_face = jnp.stack([block(index) for index in range(num_blocks)])
+  if config.root:
+    # The added square keeps the gradient finite where a face fits exactly.
+    per_face = jnp.sqrt(2 * per_face / batch.landmarks.shape[1] + _ROOT_FLOOR**2)
+  return per_face
+
+
+def landmark_depths(landmark_model: MorphableModel, vectors: Array) -> jax.Array:
+  """Depths of the landmarks of flat parameter vectors, see `projection.depth`.
+
+  Args:
+    landmark_model: `projection.landmark_model` of a scheme.
+    vectors: (B, 8 + N_I + N_E).
+
+  Returns:
+    (B, N) pixels.
+  """
+
+  def one(vector):
+    face = unflatten_params(vector, landmark_model.num_identity)
+    return projection.depth(face.camera, morphable_model.shape(landmark_model, face))
+
+  return jax.vmap(one)(vectors)
 
 
 def predict_landmarks(landmark_model: MorphableModel, vectors: Array) -> jax.Array:
@@ -259,6 +305,7 @@ def train_step(
     keys=crop_keys,
     augment=augment,
     mirror_map=mirror_map,
+    crop_scale=network.config.crop_scale,
   )
   if loss.hidden_weight:
     batch = place_hidden(batch, landmark_model)
@@ -279,7 +326,9 @@ def train_step(
       mutable=['batch_stats'],
     )
     predicted = block_landmarks(outputs, landmark_model)
-    per_face = block_losses(outputs, predicted, batch, geometry, loss)
+    per_face = block_losses(
+      outputs, predicted, batch, geometry, loss, landmark_model
+    )
     per_block = jnp.sum(per_face * batch.weight, axis=1) / total
     num_blocks = per_block.shape[0]
     weights = (
@@ -392,6 +441,7 @@ def evaluate_rows(
     landmark_model.num_identity,
     keys=keys,
     augment=augment,
+    crop_scale=network.config.crop_scale,
   )
   outputs: Any = network.apply(variables, batch.image, geometry, train=False)
   last = outputs['params'][-1]

@@ -19,7 +19,7 @@ import numpy as np
 
 from pifa_jax import settings
 from pifa_jax.files import array_files
-from pifa_jax.learning.network import NetworkConfig
+from pifa_jax.learning.network_config import NetworkConfig
 
 SCHEMA_VERSION = 1
 _ASSETS = pathlib.Path(__file__).parent / 'assets'

@@ -16,7 +16,7 @@ from tests.toy_model import make_toy_model
 
 _TOY = make_toy_model()
 # Two blocks: what is tested does not depend on their number, compiling does.
-_SMALL = network.NetworkConfig(
+_SMALL = network_config.NetworkConfig(
   crop_size=24, channels=(4,) * 4, kernels=(3,) * 4, hidden_size=8
 )
 _TWELVE = dataclasses.replace(_SMALL, channels=(4,) * 12, kernels=(3,) * 12)
@@ -52,7 +52,7 @@ def _apply(config):
 class PresetTest(parameterized.TestCase):
   def test_parameter_counts(self):
     model = load_face_model()
-    config = network.PRESETS['paper']
+    config = network_config.PRESETS['paper']
     net = network.PifaNetwork(config, model.num_params)
     geometry = network.network_geometry(model, config)
     shapes = jax.eval_shape(
@@ -71,7 +71,7 @@ class PresetTest(parameterized.TestCase):
 
   @parameterized.parameters(('small', 28, 19.45), ('tiny', 28, 5.9))
   def test_small_presets_have_six_blocks_of_few_weights(self, name, side, millions):
-    config = network.PRESETS[name]
+    config = network_config.PRESETS[name]
     variables, out = _shapes(config)
     self.assertEqual(out['params'].shape, (6, 2, _TOY.num_params))
     self.assertEqual(

@@ -21,7 +21,7 @@ from pifa_jax.types import flatten_params, unflatten_params
 from tests.toy_model import make_toy_model
 
 _MODEL = make_toy_model()
-_CONFIG = network.NetworkConfig(
+_CONFIG = network_config.NetworkConfig(
   crop_size=16,
   channels=(4, 4, 4, 4),
   kernels=(3,) * 4,

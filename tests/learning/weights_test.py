@@ -39,7 +39,7 @@ class WeightsTest(absltest.TestCase):
     self.addCleanup(folder.cleanup)
     self.root = pathlib.Path(folder.name)
     self.path = self.root / 'w.npz'
-    config = network.PRESETS['tiny']
+    config = network_config.PRESETS['tiny']
     self.card = {
       'config': {
         'network': json.loads(json.dumps(vars(config))),
@@ -52,7 +52,7 @@ class WeightsTest(absltest.TestCase):
     variables = _variables(np.random.default_rng(0))
     digest = weights.save_weights(self.path, variables, self.card)
     found = weights.load_weights(self.path)
-    self.assertEqual(found.network, network.PRESETS['tiny'])
+    self.assertEqual(found.network, network_config.PRESETS['tiny'])
     self.assertEqual(found.card, self.card)
     self.assertEqual(found.content_hash, digest)
     self.assertEqual(found.box_scale, 1.0)  # the card does not say

@@ -11,7 +11,7 @@ from pifa_jax.learning import batching, network, optimizer, training, weights
 
 def _config():
   return config.RunConfig(
-    network=network.PRESETS['small'],
+    network=network_config.PRESETS['small'],
     optimizer=optimizer.PRESETS['paper'],
     loss=training.LossConfig(block_weights=(1.0, 2.0)),
     augment=batching.AugmentConfig(),
