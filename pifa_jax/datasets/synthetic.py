@@ -25,7 +25,7 @@ from pifa_jax.synthesis.face_distribution import FaceDistribution
 from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import Array, FaceParams, MorphableModel, flatten_params
 
-VERSION = 3  # part of the cache key: raise it when the images change
+VERSION = 4  # part of the cache key: raise it when the images change
 SCHEME = 'ibug68'
 RENDERERS = ('full', 'plain')
 MAPS = ('depth', 'regions')

@@ -269,12 +269,16 @@ def _make_things(
 def _light_things(things, light, view, config):
   """(E, 12) attributes of the things' vertices, see `_attributes`."""
   normals = (
-    morphable_model.vertex_normals(jnp.nan_to_num(things.vertices), things.triangles)
+    morphable_model.vertex_normals(
+      jnp.nan_to_num(things.vertices), meshes.outward(things.triangles)
+    )
     @ view.rotation.T
   )
+  # Who sees the back of a normal looks into a hood or under long hair.
+  inner = jnp.clip(0.7 + normals[:, 2:], 1 - 0.6 * config.shadow, 1)
   return _attributes(
     things.albedo,
-    lighting.open_irradiance(light, normals),
+    inner * lighting.open_irradiance(light, normals),
     0.09
     * config.specular
     * things.gloss[:, None]
