@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pifa_jax import settings
+from pifa_jax.datasets import light_map_file
 from pifa_jax.geometry import morphable_model, projection, rendering
 from pifa_jax.settings import setting
 from pifa_jax.synthesis import anatomy as anatomy_lib
@@ -215,7 +216,9 @@ def make_generator(
       )
   points = np.asarray(model.mean_shape)[np.asarray(model.landmark_schemes[SCHEME])]
   tolerance = _TOLERANCE * float(np.linalg.norm(points[36] - points[45]))
-  arrays = jax.device_put((model, anatomy, stacked, photos))
+  full = config.renderer == 'full' and config.ingredients.light_maps
+  maps = light_map_file.load() if full else None
+  arrays = jax.device_put((model, anatomy, stacked, photos, maps))
   if faces_at_once is None:
     faces_at_once = 1 if jax.default_backend() == 'cpu' else _FACES_AT_ONCE
   return lambda indices: _samples(
@@ -239,6 +242,7 @@ def _samples(
   anatomy,
   units,
   photos,
+  maps,
   seed,
   indices,
   *,
@@ -268,6 +272,7 @@ def _samples(
       config=config,
       tolerance=tolerance,
       photos=photos,
+      maps=maps,
       labels=labels,
       parts=parts,
     ),
@@ -301,6 +306,7 @@ def _render_face(
   config,
   tolerance,
   photos,
+  maps,
   labels,
   parts,
 ):
@@ -340,6 +346,7 @@ def _render_face(
       config.ingredients,
       image_size=size,
       photos=photos,
+      maps=maps,
       # The blur is that of a face of the default config's size.
       blur_scale=side / (SyntheticConfig.image_size / SyntheticConfig.margin),
     )

@@ -20,6 +20,7 @@ from pifa_jax.synthesis import (
   accessories,
   backgrounds,
   imaging,
+  light_maps,
   lighting,
   meshes,
   occluders,
@@ -29,6 +30,7 @@ from pifa_jax.synthesis import skin as skin_lib
 from pifa_jax.synthesis.anatomy import Anatomy
 from pifa_jax.synthesis.draws import Draws
 from pifa_jax.synthesis.ingredients import Ingredients
+from pifa_jax.synthesis.light_maps import LightMaps
 from pifa_jax.types import Array, MorphableModel
 
 _NOWHERE = -500.0  # mm: no place on the face
@@ -141,6 +143,7 @@ def render(
   image_size: int,
   blur_scale: float = 1.0,
   photos: Array | None = None,
+  maps: LightMaps | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Renders one face.
 
@@ -155,6 +158,7 @@ def render(
     image_size: S, side of the image in pixels.
     blur_scale: see `scale` of `imaging.photo`.
     photos: (N, P, P, 3) uint8 for the backgrounds, or None.
+    maps: of the light of real places, or None.
 
   Returns:
     (S, S, 3) image in [0, 1]; (s S, s S) z-buffer of the head alone, depth in pixels,
@@ -164,11 +168,13 @@ def render(
   keys = dict(zip(_KEYS, jax.random.split(key, len(_KEYS)), strict=True))
   draws = Draws(keys['rest'], 32)
   # Once, not in every loop over vertices or samples.
-  person, light = jax.lax.optimization_barrier(
-    (
-      skin_lib.random_complexion(keys['person'], config),
-      lighting.random_light(keys['light'], config),
+  light, place = lighting.random_light(keys['light'], config), None
+  if maps is not None and config.light_maps:
+    light, place = light_maps.random_place(
+      jax.random.fold_in(keys['light'], 1), maps, light, config
     )
+  person, light = jax.lax.optimization_barrier(
+    (skin_lib.random_complexion(keys['person'], config), light)
   )
   head = _light_head(keys, model, anatomy, vertices, view, person, light, config)
   things, lenses = _make_things(
@@ -187,8 +193,17 @@ def render(
   )
   if lenses is not None:
     image = _look_through(lenses, image, raster, view, config.supersample)
+  scenery = None
+  if maps is not None and place is not None and config.scenery:
+    scenery = light_maps.view(jax.random.fold_in(keys['light'], 2), maps, place)
   ground = backgrounds.background(
-    keys['ground'], image_size, config.background, photos, config.photos
+    keys['ground'],
+    image_size,
+    config.background,
+    photos,
+    config.photos,
+    scenery=scenery,
+    shown=place.shown if place is not None else False,
   )
   image, covered = _put_before(ground, image, raster.ids, config.supersample)
   face = _face_box(view(vertices[jnp.asarray(anatomy.landmarks)])[0])

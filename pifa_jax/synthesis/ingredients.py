@@ -33,6 +33,12 @@ class Ingredients:
   )
   environment: float = setting(1.0, 'Strength of coloured, uneven surrounding light.')
   key_light: float = setting(1.0, 'Strength of lamps and sun.')
+  light_maps: float = setting(
+    0.6, 'Probability of the light of a real place, an environment map.'
+  )
+  scenery: float = setting(
+    0.45, 'Share of the faces lit by a map that have it as background as well.'
+  )
   shadow: float = setting(1.0, 'Strength of self-shadow and ambient occlusion.')
   specular: float = setting(1.0, 'Strength of highlights.')
   background: float = setting(1.0, '1 = all kinds, 0 = plain grey.')

@@ -183,6 +183,23 @@ class SceneTest(absltest.TestCase):
     self.assert_inside(changed, labels['regions'] > 0)
     self.assertTrue((after >= before).all())  # a lamp takes no light away
 
+  def test_light_maps(self):
+    base = (('environment', 1), ('key_light', 1), ('background', 1))
+    labels, _, _, changed = self.change(base, light_maps=1)
+    self.assert_inside(changed, labels['regions'] > 0)
+    self.assertGreater(changed[_part(labels, 'skin')].mean(), 0.95)
+
+  def test_scenery(self):
+    base = (('light_maps', 1), ('background', 1))
+    labels, _, after, changed = self.change(base, scenery=1)
+    head = labels['regions'] > 0
+    self.assert_inside(changed, _grow(~head, 1))
+    self.assertGreater(changed[~head].mean(), 0.95)
+    self.assertGreater(np.ptp(after[~head]), 50)
+    # Nothing is shown of a place that does not light the face.
+    _, _, _, changed = self.change((('background', 1),), scenery=1)
+    self.assertFalse(changed.any())
+
   def test_shadow(self):
     labels, before, after, changed = self.change((('key_light', 1),), shadow=1)
     self.assert_inside(changed, labels['regions'] > 0)
