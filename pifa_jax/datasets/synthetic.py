@@ -70,8 +70,8 @@ class SyntheticConfig:
 def plain_config(**changes) -> SyntheticConfig:
   """The usual config of the plain renderer.
 
-  Pitch and roll are centred on zero, and no action of the face has a probability of its
-  own.
+  Pitch and roll are centred on zero, identities deviate as the model has it, and no
+  action of the face has a probability of its own.
 
   Args:
     **changes: other fields of `SyntheticConfig`.
@@ -84,10 +84,12 @@ def plain_config(**changes) -> SyntheticConfig:
     pitch_stddev=12.0,
     roll_mean=0.0,
     roll_stddev=14.0,
+    wide_identity=0.0,
     closed_eyes=0.0,
     open_mouth=0.0,
     pursed_mouth=0.0,
     smile=0.0,
+    squint=0.0,
   )
   return SyntheticConfig(renderer='plain', face_distribution=distribution, **changes)
 
