@@ -1,164 +1,62 @@
 """Makes the file of environment maps that light synthetic faces.
 
-  npm pack @pmndrs/assets@1.7.0 && tar xzf pmndrs-assets-1.7.0.tgz
+  npm pack @pmndrs/assets@1.7.0
+  tar xzf pmndrs-assets-1.7.0.tgz
   pip install OpenEXR
-  python -m experiments.build_light_maps --exr_folder=package/hdri \
-      --output=pifa_jax/datasets/assets/light_maps.npz
+  python -m experiments.build_light_maps --exr_folder=package/hdri
 
 Maps are equirectangular OpenEXR files, `*.exr`, or such files as JavaScript modules of
 base64, `*.exr.js`, as the package has them.
 """
 
-import base64
+import os
 import pathlib
-import tempfile
 
-from absl import app, flags
+from absl import flags
 import numpy as np
 
+from experiments.lib import cli, environment_maps, path_flags
 from pifa_jax.datasets import light_map_file
-from pifa_jax.synthesis import lighting
 
-_FOLDER = flags.DEFINE_string('exr_folder', None, 'Folder of *.exr or *.exr.js.')
-_OUTPUT = flags.DEFINE_string('output', None, 'The .npz that is written.')
-
-_HEIGHT = 64  # of a panorama, pixels
-_LAMPS = 2
-_LAMP = np.cos(np.deg2rad(20))  # the cone that is one lamp
-_WIDEST, _NARROWEST = 2.0, 40.0  # exponents of lobes
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+path_flags.define_path('exr_folder', None, 'Folder of the maps.')
+path_flags.define_path(
+  'output', 'pifa_jax/datasets/assets/light_maps.npz', 'The .npz to write.'
+)
 
 
-def directions(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-  """Finds what the pixels of an equirectangular map show.
-
-  Args:
-    height: of the map, pixels.
-    width: likewise.
-
-  Returns:
-    (height, width, 3) unit directions and (height, 1) solid angles, steradians.
-  """
-  polar = np.pi * (np.arange(height) + 0.5) / height
-  azimuth = 2 * np.pi * (np.arange(width) + 0.5) / width
-  r, y = np.sin(polar)[:, None], np.cos(polar)[:, None]
-  found = np.stack(
-    [-r * np.sin(azimuth), np.broadcast_to(y, (height, width)), r * np.cos(azimuth)], -1
-  )
-  return found, np.sin(polar)[:, None] * np.pi / height * 2 * np.pi / width
-
-
-def measure(radiance: np.ndarray) -> dict[str, np.ndarray]:
-  """Measures one map.
-
-  Args:
-    radiance: (H, W, 3) linear, H a multiple of 64 and W = 2 H.
-
-  Returns:
-    The arrays of `LightMaps` for one map.
-  """
-  toward, angle = directions(*radiance.shape[:2])
-  radiance = np.maximum(radiance.astype(np.float64), 0)  # compression overshoots
-  radiance = radiance / ((radiance @ _LUMINANCE * angle).sum() / (4 * np.pi))
-  block = radiance.shape[0] // _HEIGHT
-  small = radiance.reshape(_HEIGHT, block, 2 * _HEIGHT, block, 3).mean(axis=(1, 3))
-  rest, lamps = radiance.copy(), []
-  for _ in range(_LAMPS):
-    # The centre is the brightest place of the blurred map.
-    coarse = (rest @ _LUMINANCE).reshape(_HEIGHT, block, 2 * _HEIGHT, block)
-    v, u = np.unravel_index(np.argmax(coarse.mean(axis=(1, 3))), (_HEIGHT, 2 * _HEIGHT))
-    centre = directions(_HEIGHT, 2 * _HEIGHT)[0][v, u]
-    inside = toward @ centre > _LAMP
-    around = np.median(rest[(toward @ centre > 2 * _LAMP**2 - 1) & ~inside], axis=0)
-    above = np.where(inside[..., None], np.maximum(rest - around, 0), 0)
-    rest = rest - above
-    power = above @ _LUMINANCE * angle
-    mean = (power[..., None] * toward).sum(axis=(0, 1)) / max(power.sum(), 1e-9)
-    length = np.linalg.norm(mean)
-    lamps.append(
-      (
-        mean / max(length, 1e-9) if length > 1e-6 else centre,
-        # E = L * solid angle / pi, so that radiance 1 all around gives 1.
-        (above * angle[..., None]).sum(axis=(0, 1)) / np.pi,
-        np.clip(1 / max(1 - length, 1e-3), _WIDEST, _NARROWEST),
-      )
-    )
-  basis = np.asarray(lighting.basis(toward, np))
-  weights = np.broadcast_to(angle, toward.shape[:2])[..., None]
-  norms = (basis**2 * weights).sum(axis=(0, 1))
-  harmonics = np.einsum('hwk,hwc->kc', basis * weights, rest) / norms[:, None]
-  return {
-    'harmonics': np.float32(harmonics),
-    'directions': np.float32([lamp[0] for lamp in lamps]),
-    'colors': np.float32([lamp[1] for lamp in lamps]),
-    'width': np.float32([lamp[2] for lamp in lamps]),
-    'panorama': small,
-  }
-
-
-def read(path: pathlib.Path) -> np.ndarray:
-  """Reads a map.
-
-  Args:
-    path: *.exr or *.exr.js.
-
-  Returns:
-    (H, W, 3) linear radiance.
-
-  Raises:
-    ImportError: if the package OpenEXR is missing.
-    ValueError: if it is no equirectangular map of a usual size.
-  """
-  try:
-    import OpenEXR
-  except ImportError as error:
-    raise ImportError(
-      'Reading environment maps needs the package OpenEXR; run pip install OpenEXR.'
-    ) from error
-  with tempfile.TemporaryDirectory() as folder:
-    if path.suffix == '.js':
-      packed = (
-        path.read_text().partition('base64,')[2].strip().rstrip(';').rstrip('\'"')
-      )
-      path = pathlib.Path(folder) / path.stem
-      path.write_bytes(base64.b64decode(packed))
-    radiance = np.asarray(OpenEXR.File(str(path)).channels()['RGB'].pixels)
-  height, width = radiance.shape[:2]
-  if width != 2 * height or height % _HEIGHT:
-    raise ValueError(
-      f'{path.name} is {width} x {height} pixels; an equirectangular map is twice as '
-      f'wide as high, and its height a multiple of {_HEIGHT}.'
-    )
-  return radiance
-
-
-def main(argv: list[str]) -> None:
+def main(run: cli.Run) -> int:
   """Measures the maps and writes them.
 
   Args:
-    argv: nothing beside the flags.
+    run: the record of this run, of `cli.run`.
 
-  Raises:
-    app.UsageError: if the folder has no maps.
+  Returns:
+    The exit code.
   """
-  del argv
-  files = sorted(pathlib.Path(_FOLDER.value).glob('*.exr')) or sorted(
-    pathlib.Path(_FOLDER.value).glob('*.exr.js')
-  )
+  del run  # A record of the run would be of no use beside its result.
+  f = flags.FLAGS
+  if not f.exr_folder:
+    raise cli.UserError('--exr_folder is missing; see --help.')
+  folder = pathlib.Path(f.exr_folder)
+  files = sorted(folder.glob('*.exr')) or sorted(folder.glob('*.exr.js'))
   if not files:
-    raise app.UsageError(
-      f'--exr_folder={_FOLDER.value} has no *.exr and no *.exr.js; give the folder '
-      'hdri of the package @pmndrs/assets.'
+    raise cli.UserError(
+      f'--exr_folder={folder} has no *.exr and no *.exr.js; give the folder hdri of '
+      'the npm package @pmndrs/assets.'
     )
-  found = [measure(read(path)) for path in files]
+  cli.output_file(f.output)
+  try:
+    found = [environment_maps.measure(environment_maps.read(path)) for path in files]
+  except (ImportError, ValueError) as error:
+    raise cli.UserError(str(error)) from None
   arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
   arrays['panorama'] = light_map_file.encode(arrays['panorama'])
   names = np.array([path.name.split('.')[0] for path in files])
-  np.savez_compressed(_OUTPUT.value, names=names, **arrays)
-  size = pathlib.Path(_OUTPUT.value).stat().st_size
-  print(f'Wrote {len(names)} maps to {_OUTPUT.value}, {size / 1e3:.0f} kB.')
+  np.savez_compressed(f.output, names=names, **arrays)
+  size = os.path.getsize(f.output) / 1e3
+  print(f'Wrote {len(names)} maps to {f.output}, {size:.0f} kB.')
+  return cli.EXIT_OK
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['exr_folder', 'output'])
-  app.run(main)
+  cli.start(main)

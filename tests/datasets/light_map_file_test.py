@@ -1,10 +1,10 @@
-"""Tests of light_map_file.py and experiments/build_light_maps.py."""
+"""Tests of light_map_file.py and experiments/lib/environment_maps.py."""
 
 from absl.testing import absltest
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import build_light_maps
+from experiments.lib import environment_maps
 from pifa_jax.datasets import light_map_file
 from pifa_jax.synthesis import lighting
 
@@ -17,7 +17,7 @@ class LightMapFileTest(absltest.TestCase):
     np.testing.assert_allclose(np.linalg.norm(maps.directions, axis=-1), 1, rtol=1e-5)
     self.assertTrue((maps.colors >= 0).all())
     # The light of the panorama is that of harmonics and lamps.
-    toward, angle = build_light_maps.directions(*maps.panorama.shape[1:3])
+    toward, angle = environment_maps.directions(*maps.panorama.shape[1:3])
     normals = np.eye(3).repeat(2, 0) * np.array([1.0, -1] * 3)[:, None]
     cosine = np.maximum(np.einsum('hwk,nk->nhw', toward, normals), 0) * angle / np.pi
     for i, panorama in enumerate(maps.panorama.astype(np.float64)):
@@ -37,11 +37,11 @@ class LightMapFileTest(absltest.TestCase):
     self.assertLess((apart / radiance.max(axis=-1, keepdims=True)).max(), 1 / 200)
 
   def test_lamp_and_sky_are_measured(self):
-    toward, _ = build_light_maps.directions(128, 256)
+    toward, _ = environment_maps.directions(128, 256)
     towards_sun = np.array([0.6, 0.64, 0.48])
     sun = (toward @ towards_sun > np.cos(np.deg2rad(4)))[..., None]
     sky = np.where(toward[..., 1:2] > 0, [0.5, 0.7, 1.0], 0.2)
-    found = build_light_maps.measure(sky + 300 * sun)
+    found = environment_maps.measure(sky + 300 * sun)
     self.assertGreater(float(found['directions'][0] @ towards_sun), 0.999)
     self.assertGreater(found['colors'][0].mean(), 5 * found['colors'][1].mean())
     self.assertGreater(found['harmonics'][2].min(), 0)  # light comes from above
