@@ -126,7 +126,10 @@ def random_place(
   harmonics = (1 - mix) * rotate(pick(maps.harmonics, which), rotation) + mix * rotate(
     pick(maps.harmonics, other), turned(azimuth + offset)
   )
-  gain = jnp.exp(draws.normal(0, 0.2) + draws.normal(0, 0.06, (3,)))
+  # Cameras take a part of the light's colour away.
+  tone = pick(maps.harmonics, which)[0] + pick(maps.colors, which).sum(axis=0) / 4
+  balance = jnp.maximum(tone, 0.05) ** -draws.uniform(0.4, 1.0)
+  gain = balance * jnp.exp(draws.normal(0, 0.2) + draws.normal(0, 0.06, (3,)))
   lamps = jnp.exp(draws.normal(0, 0.4, (2,))) * jnp.stack([1 - mix / 2, 1 - mix])
   harmonics = _FLAT + config.environment * (gain * harmonics - _FLAT)
   colors = config.key_light * (lamps[:, None] * gain * pick(maps.colors, which))

@@ -154,3 +154,22 @@ def highlight(light: Light, normals: Array, *, sharp: bool) -> jax.Array:
   half = light.directions + jnp.array([0.0, 0.0, 1.0])
   half = half / jnp.maximum(jnp.linalg.norm(half, axis=1, keepdims=True), 1e-3)
   return jax.nn.relu(normals @ half.T) ** (128 if sharp else 16) @ light.colors
+
+
+def sheen(light: Light, normals: Array) -> jax.Array:
+  """Computes the surroundings' reflection on a surface that is seen at a flat angle.
+
+  The share of reflected light is Schlick's (1994), (1 - cos)^5.
+
+  Args:
+    light: of the image.
+    normals: (..., 3) unit, camera frame.
+
+  Returns:
+    (..., 3) radiance for a gloss of 1, RGB.
+  """
+  cosine = normals[..., 2:]
+  mirrored = 2 * cosine * normals - jnp.array([0.0, 0.0, 1.0])
+  radiance = jnp.maximum(basis(mirrored) @ light.harmonics, 0.0)
+  # What is seen from behind is hidden.
+  return jnp.where(cosine > 0, (1 - cosine) ** 5, 0.0) * radiance
