@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pifa_jax import settings
+from pifa_jax.datasets import light_map_file
 from pifa_jax.geometry import morphable_model, projection, rendering
 from pifa_jax.settings import setting
 from pifa_jax.synthesis import anatomy as anatomy_lib
@@ -25,7 +26,7 @@ from pifa_jax.synthesis.face_distribution import FaceDistribution
 from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import Array, FaceParams, MorphableModel, flatten_params
 
-VERSION = 3  # part of the cache key: raise it when the images change
+VERSION = 4  # part of the cache key: raise it when the images change
 SCHEME = 'ibug68'
 RENDERERS = ('full', 'plain')
 MAPS = ('depth', 'regions')
@@ -69,8 +70,8 @@ class SyntheticConfig:
 def plain_config(**changes) -> SyntheticConfig:
   """The usual config of the plain renderer.
 
-  Pitch and roll are centred on zero, and no action of the face has a probability of its
-  own.
+  Pitch and roll are centred on zero, identities deviate as the model has it, and no
+  action of the face has a probability of its own.
 
   Args:
     **changes: other fields of `SyntheticConfig`.
@@ -83,10 +84,12 @@ def plain_config(**changes) -> SyntheticConfig:
     pitch_stddev=12.0,
     roll_mean=0.0,
     roll_stddev=14.0,
+    wide_identity=0.0,
     closed_eyes=0.0,
     open_mouth=0.0,
     pursed_mouth=0.0,
     smile=0.0,
+    squint=0.0,
   )
   return SyntheticConfig(renderer='plain', face_distribution=distribution, **changes)
 
@@ -215,7 +218,9 @@ def make_generator(
       )
   points = np.asarray(model.mean_shape)[np.asarray(model.landmark_schemes[SCHEME])]
   tolerance = _TOLERANCE * float(np.linalg.norm(points[36] - points[45]))
-  arrays = jax.device_put((model, anatomy, stacked, photos))
+  full = config.renderer == 'full' and config.ingredients.light_maps
+  maps = light_map_file.load() if full else None
+  arrays = jax.device_put((model, anatomy, stacked, photos, maps))
   if faces_at_once is None:
     faces_at_once = 1 if jax.default_backend() == 'cpu' else _FACES_AT_ONCE
   return lambda indices: _samples(
@@ -239,6 +244,7 @@ def _samples(
   anatomy,
   units,
   photos,
+  maps,
   seed,
   indices,
   *,
@@ -268,6 +274,7 @@ def _samples(
       config=config,
       tolerance=tolerance,
       photos=photos,
+      maps=maps,
       labels=labels,
       parts=parts,
     ),
@@ -301,6 +308,7 @@ def _render_face(
   config,
   tolerance,
   photos,
+  maps,
   labels,
   parts,
 ):
@@ -340,6 +348,7 @@ def _render_face(
       config.ingredients,
       image_size=size,
       photos=photos,
+      maps=maps,
       # The blur is that of a face of the default config's size.
       blur_scale=side / (SyntheticConfig.image_size / SyntheticConfig.margin),
     )

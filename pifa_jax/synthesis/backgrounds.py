@@ -16,6 +16,9 @@ def background(
   strength: float = 1.0,
   photos: Array | None = None,
   share: float = 0.0,
+  *,
+  scenery: Array | None = None,
+  shown: Array | bool = False,
 ) -> jax.Array:
   """Makes a random background.
 
@@ -25,6 +28,8 @@ def background(
     strength: 1 = all kinds; smaller = closer to plain grey.
     photos: (N, P, P, 3) uint8; None = patterns alone.
     share: probability that the background is a part of one of the photos.
+    scenery: (n, n, 3) linear radiance of a coarse grid over the image, or None.
+    shown: () bool, whether it takes the place of everything else.
 
   Returns:
     (size, size, 3) linear radiance.
@@ -94,6 +99,10 @@ def background(
     image = jax.lax.cond(
       more.chance(share), lambda: photo_part(more, photos, size), lambda: image
     )
+  if scenery is not None:
+    # The maps are blurred: leaves, bricks and folds are added.
+    detail = 0.4 * jax.random.uniform(jax.random.fold_in(key, 2))
+    image = jnp.where(shown, stretch(scenery, size) * jnp.exp(detail * texture), image)
   return 0.2 + strength * (image - 0.2)
 
 

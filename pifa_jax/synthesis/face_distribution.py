@@ -13,7 +13,8 @@ from pifa_jax.settings import setting
 from pifa_jax.synthesis.draws import Draws
 from pifa_jax.types import Array, MorphableModel
 
-_PITCH_MAX, _ROLL_MAX = 35.0, 50.0
+_PITCH_MAX, _ROLL_MAX = 40.0, 60.0
+_WIDEST = 1.8  # times the usual deviation of identities
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,25 +23,32 @@ class FaceDistribution:
 
   yaw_max: float = setting(90.0, 'Degrees; yaw is uniform in +-this.', low=0, high=90)
   pitch_mean: float = setting(
-    6.0, 'Degrees; pitch is cut at +-35.', low=-_PITCH_MAX, high=_PITCH_MAX
+    4.0, 'Degrees; pitch is cut at +-40.', low=-_PITCH_MAX, high=_PITCH_MAX
   )
-  pitch_stddev: float = setting(14.0, 'Degrees.', low=0, high=90)
+  pitch_stddev: float = setting(16.0, 'Degrees.', low=0, high=90)
   roll_mean: float = setting(
-    2.0, 'Degrees; roll is cut at +-50.', low=-_ROLL_MAX, high=_ROLL_MAX
+    2.0, 'Degrees; roll is cut at +-60.', low=-_ROLL_MAX, high=_ROLL_MAX
   )
-  roll_stddev: float = setting(17.0, 'Degrees.', low=0, high=90)
+  roll_stddev: float = setting(20.0, 'Degrees.', low=0, high=90)
   identity_limit: float = setting(
     2.5, 'Coefficients are normal, cut at this many deviations.', low=0, high=4
+  )
+  wide_identity: float = setting(
+    0.4,
+    'Share of faces whose coefficients deviate by more, up to 1.8 times.',
+    low=0,
+    high=1,
   )
   num_units: int = setting(
     4, 'Expression units that are active at once, at most.', low=0, high=16
   )
   closed_eyes: float = setting(
-    0.12, 'Probability of closed or nearly closed eyes.', low=0, high=1
+    0.15, 'Probability of closed or half closed eyes.', low=0, high=1
   )
-  open_mouth: float = setting(0.25, 'Probability of an open mouth.', low=0, high=1)
+  open_mouth: float = setting(0.35, 'Probability of an open mouth.', low=0, high=1)
   pursed_mouth: float = setting(0.08, 'Probability of a pursed mouth.', low=0, high=1)
   smile: float = setting(0.2, 'Probability of a smile.', low=0, high=1)
+  squint: float = setting(0.2, 'Probability of narrowed eyes.', low=0, high=1)
 
   def changed(self, values: Mapping[str, float]) -> 'FaceDistribution':
     """The same distribution but for some fields, for ablations and other sets.
@@ -78,6 +86,7 @@ _GROUPS = {
   'open_mouth': ('jawOpen',),
   'pursed_mouth': ('mouthPucker',),
   'smile': ('mouthSmileLeft', 'mouthSmileRight'),
+  'squint': ('eyeSquintLeft', 'eyeSquintRight'),
 }
 
 
@@ -123,6 +132,9 @@ def pose(key: Array, config: FaceDistribution) -> jax.Array:
 def identity(key: Array, model: MorphableModel, config: FaceDistribution) -> jax.Array:
   """Draws identity coefficients: normal, cut at `identity_limit` deviations.
 
+  Real noses, chins and foreheads vary more than the people of most models, so a share
+  of the faces deviates by more, and the cut with it.
+
   Args:
     key: a key.
     model: the 3DMM.
@@ -132,8 +144,14 @@ def identity(key: Array, model: MorphableModel, config: FaceDistribution) -> jax
     (N_I,) coefficients.
   """
   limit = config.identity_limit
-  return jnp.asarray(model.identity_stddev) * jnp.clip(
-    jax.random.normal(key, (model.num_identity,)), -limit, limit
+  draws = Draws(jax.random.fold_in(key, 1), 2)
+  wider = jnp.where(
+    draws.chance(config.wide_identity), draws.uniform(1.0, _WIDEST), 1.0
+  )
+  return (
+    wider
+    * jnp.asarray(model.identity_stddev)
+    * jnp.clip(jax.random.normal(key, (model.num_identity,)), -limit, limit)
   )
 
 
@@ -160,7 +178,7 @@ def expression(
     (N_E,) coefficients.
   """
   key_normal, key = jax.random.split(key)
-  draws = Draws(key, 32)
+  draws = Draws(key, 64)
   # Half of the faces are nearly neutral.
   strength = jnp.where(draws.chance(0.5), 1.0, 0.3)
   if units is None:
@@ -175,8 +193,8 @@ def expression(
   amount = strength * draws.uniform(shape=(config.num_units,))
   weights = jnp.zeros(len(units)).at[chosen].add(amount)
   for name, members in groups.items():
-    # Mostly both sides alike; closed eyes are mostly quite closed.
-    low = 0.7 if name == 'closed_eyes' else 0.25
+    # Mostly both sides alike; closed eyes are at least half closed.
+    low = 0.45 if name == 'closed_eyes' else 0.25
     value = draws.uniform(low, 1.0)
     on = draws.chance(getattr(config, name))
     weights = jnp.where(on & (members > 0), jnp.maximum(weights, value), weights)

@@ -20,15 +20,18 @@ from pifa_jax.synthesis import (
   accessories,
   backgrounds,
   imaging,
+  light_maps,
   lighting,
   meshes,
   occluders,
+  scrambling,
 )
 from pifa_jax.synthesis import hair as hair_lib
 from pifa_jax.synthesis import skin as skin_lib
 from pifa_jax.synthesis.anatomy import Anatomy
 from pifa_jax.synthesis.draws import Draws
 from pifa_jax.synthesis.ingredients import Ingredients
+from pifa_jax.synthesis.light_maps import LightMaps
 from pifa_jax.types import Array, MorphableModel
 
 _NOWHERE = -500.0  # mm: no place on the face
@@ -141,6 +144,7 @@ def render(
   image_size: int,
   blur_scale: float = 1.0,
   photos: Array | None = None,
+  maps: LightMaps | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Renders one face.
 
@@ -155,6 +159,7 @@ def render(
     image_size: S, side of the image in pixels.
     blur_scale: see `scale` of `imaging.photo`.
     photos: (N, P, P, 3) uint8 for the backgrounds, or None.
+    maps: of the light of real places, or None.
 
   Returns:
     (S, S, 3) image in [0, 1]; (s S, s S) z-buffer of the head alone, depth in pixels,
@@ -164,11 +169,13 @@ def render(
   keys = dict(zip(_KEYS, jax.random.split(key, len(_KEYS)), strict=True))
   draws = Draws(keys['rest'], 32)
   # Once, not in every loop over vertices or samples.
-  person, light = jax.lax.optimization_barrier(
-    (
-      skin_lib.random_complexion(keys['person'], config),
-      lighting.random_light(keys['light'], config),
+  light, place = lighting.random_light(keys['light'], config), None
+  if maps is not None and config.light_maps:
+    light, place = light_maps.random_place(
+      jax.random.fold_in(keys['light'], 1), maps, light, config
     )
+  person, light = jax.lax.optimization_barrier(
+    (skin_lib.random_complexion(keys['person'], config), light)
   )
   head = _light_head(keys, model, anatomy, vertices, view, person, light, config)
   things, lenses = _make_things(
@@ -183,12 +190,21 @@ def render(
     person,
     anatomy,
     image_size,
-    config.supersample,
+    config,
   )
   if lenses is not None:
     image = _look_through(lenses, image, raster, view, config.supersample)
+  scenery = None
+  if maps is not None and place is not None and config.scenery:
+    scenery = light_maps.view(jax.random.fold_in(keys['light'], 2), maps, place)
   ground = backgrounds.background(
-    keys['ground'], image_size, config.background, photos, config.photos
+    keys['ground'],
+    image_size,
+    config.background,
+    photos,
+    config.photos,
+    scenery=scenery,
+    shown=place.shown if place is not None else False,
   )
   image, covered = _put_before(ground, image, raster.ids, config.supersample)
   face = _face_box(view(vertices[jnp.asarray(anatomy.landmarks)])[0])
@@ -210,6 +226,12 @@ def _light_head(keys, model, anatomy, vertices, view, person, light, config):
   )
   cover = opacity * hair_lib.scalp_cover(anatomy, hairline)
   albedo = albedo + cover[:, None] * (0.8 * person.hair - albedo)
+  if config.scrambled:
+    parts = (jnp.maximum(anatomy.fields['ears'], cover), anatomy.fields['neck'])
+    for i, part in enumerate(parts):
+      albedo = scrambling.scramble(
+        jax.random.fold_in(keys['rest'], i), anatomy.canonical, albedo, part, config
+      )
   visibility = 1 - config.shadow * (1 - anatomy.visibility)
   diffuse = lighting.irradiance(
     light, normals, view.rotation, anatomy.directions, visibility
@@ -220,13 +242,16 @@ def _light_head(keys, model, anatomy, vertices, view, person, light, config):
   open_share = jnp.clip(jnp.mean(visibility, axis=1) * 2, 0, 1)
   eyeball = jnp.asarray(anatomy.fields['eyeball'])
   view_normals = normals @ view.rotation.T
-  # Eyes are wet: small, strong highlights.
+  # Eyes are wet: small, strong highlights. So is some skin.
+  wet = 0.15 * jax.random.uniform(jax.random.fold_in(keys['rest'], 8)) ** 2 * gloss
+  sharp = jnp.maximum(0.4 * eyeball, wet)
   shine = (
     config.specular
     * open_share[:, None]
     * (
       0.09 * gloss[:, None] * lighting.highlight(light, view_normals, sharp=False)
-      + 0.4 * eyeball[:, None] * lighting.highlight(light, view_normals, sharp=True)
+      + sharp[:, None] * lighting.highlight(light, view_normals, sharp=True)
+      + 0.4 * gloss[:, None] * lighting.sheen(light, view_normals)
     )
   )
   # The back of the head lies under the same x and y as the face.
@@ -253,28 +278,42 @@ def _make_things(
   parts = [accessories.teeth(keys['teeth'], anatomy, vertices)]
   lenses = None
   if config.hair or config.headwear:
-    parts.append(shells)
+    parts.append(_scramble(keys, 2, shells, anatomy, config))
   if config.clothes:
-    parts.append(
-      accessories.clothes(
-        keys['clothes'], anatomy, person.skin, view.rotation, body_rotation, config
-      )
+    worn = accessories.clothes(
+      keys['clothes'], anatomy, person.skin, view.rotation, body_rotation, config
     )
+    parts.append(_scramble(keys, 3, worn, anatomy, config))
   if config.glasses:
     frames, lenses = accessories.glasses(keys['glasses'], anatomy, vertices, config)
     parts.append(frames)
   return meshes.join(parts), lenses
 
 
+def _scramble(keys, number, mesh, anatomy, config):
+  """The mesh, with the probability `scrambled` in wrong colours."""
+  if not config.scrambled:
+    return mesh
+  key = jax.random.fold_in(keys['rest'], number)
+  albedo = scrambling.scramble(
+    key, mesh.vertices / anatomy.unit, mesh.albedo, jnp.ones(mesh.gloss.shape), config
+  )
+  return dataclasses.replace(mesh, albedo=albedo)
+
+
 def _light_things(things, light, view, config):
   """(E, 12) attributes of the things' vertices, see `_attributes`."""
   normals = (
-    morphable_model.vertex_normals(jnp.nan_to_num(things.vertices), things.triangles)
+    morphable_model.vertex_normals(
+      jnp.nan_to_num(things.vertices), meshes.outward(things.triangles)
+    )
     @ view.rotation.T
   )
+  # Who sees the back of a normal looks into a hood or under long hair.
+  inner = jnp.clip(0.7 + normals[:, 2:], 1 - 0.6 * config.shadow, 1)
   return _attributes(
     things.albedo,
-    lighting.open_irradiance(light, normals),
+    inner * lighting.open_irradiance(light, normals),
     0.09
     * config.specular
     * things.gloss[:, None]
@@ -334,7 +373,7 @@ def _to_samples(view, points, factor):
   return (positions + 0.5) * factor - 0.5, depth * factor
 
 
-def _shade_samples(key, raster, attributes, person, anatomy, image_size, factor):
+def _shade_samples(key, raster, attributes, person, anatomy, image_size, config):
   """Interpolates the attributes and shades them.
 
   Returns:
@@ -361,13 +400,25 @@ def _shade_samples(key, raster, attributes, person, anatomy, image_size, factor)
       for i, row in enumerate(rows)
     )
   )
-  grain = jnp.repeat(jnp.repeat(texture[..., 0], factor, 0), factor, 1)
-  return _shade(samples, person, anatomy, grain), texture
+  factor = config.supersample
+  repeat = lambda plane: jnp.repeat(jnp.repeat(plane, factor, 0), factor, 1)
+  key_pores, key_depth = jax.random.split(jax.random.fold_in(key, 1))
+  fine = 0.5 * texture[..., 1] + 0.8 * jax.random.normal(key_pores, texture.shape[:2])
+  pores = config.pores * jax.random.uniform(key_depth) ** 2 * fine
+  return _shade(
+    samples, person, anatomy, repeat(texture[..., 0]), repeat(pores)
+  ), texture
 
 
-def _shade(samples, person, anatomy, grain):
-  """(H, W, 12) attributes and (H, W) noise -> (H, W, 3) radiance."""
+def _shade(samples, person, anatomy, grain, pores):
+  """(H, W, 12) attributes and two (H, W) of noise -> (H, W, 3) radiance."""
   albedo, diffuse, shine, place, eyeball = jnp.split(samples, (3, 6, 9, 11), axis=-1)
+  # Pores are small hollows: light and even more highlights fall on them unevenly.
+  rough = (pores * ((place[..., 0] > _NOWHERE / 2) & (eyeball[..., 0] < 0.5)))[
+    ..., None
+  ]
+  diffuse = diffuse * jnp.clip(1 + 0.1 * rough, 0.7, 1.3)
+  shine = shine * jnp.clip(1 + 0.8 * rough, 0, 3)
   painted = skin_lib.paint_brows(albedo, place, person, anatomy, grain)
   albedo = jnp.where(
     eyeball > 0.5, skin_lib.eyeball_color(place, person, anatomy), painted

@@ -19,20 +19,30 @@ class Ingredients:
   skin_detail: float = setting(
     1.0, 'Strength of freckles, blotches, redness, bags and folds.'
   )
+  pores: float = setting(1.0, 'Strength of the grain of skin, mostly in highlights.')
   make_up: float = setting(0.2, 'Probability of lipstick, eye shadow and liner, each.')
   gaze: float = setting(9.0, 'Deviation of the direction of the eyes, degrees.')
   beard: float = setting(0.35, 'Probability of stubble, beard or moustache.')
-  hair: float = setting(0.85, 'Probability of hair that stands off the head.')
+  hair: float = setting(0.8, 'Probability of hair that stands off the head.')
   long_hair: float = setting(0.45, 'Share of hair that falls beside the face.')
   headwear: float = setting(0.15, 'Probability of a hat, cap, hood or scarf.')
   glasses: float = setting(0.2, 'Probability of glasses.')
   dark_glasses: float = setting(0.2, 'Share of glasses that one cannot look through.')
   clothes: float = setting(0.95, 'Probability of shoulders; else the neck ends.')
+  scrambled: float = setting(
+    0.15, 'Probability of wrong colours of hair, of ears, of the neck and of clothes.'
+  )
   occluder: float = setting(
-    0.25, 'Probability of a hand, microphone or other object before the face.'
+    0.25, 'Probability of a hand, microphone, scarf or other object before the face.'
   )
   environment: float = setting(1.0, 'Strength of coloured, uneven surrounding light.')
   key_light: float = setting(1.0, 'Strength of lamps and sun.')
+  light_maps: float = setting(
+    0.6, 'Probability of the light of a real place, an environment map.'
+  )
+  scenery: float = setting(
+    0.45, 'Share of the faces lit by a map that have it as background as well.'
+  )
   shadow: float = setting(1.0, 'Strength of self-shadow and ambient occlusion.')
   specular: float = setting(1.0, 'Strength of highlights.')
   background: float = setting(1.0, '1 = all kinds, 0 = plain grey.')

@@ -1,6 +1,7 @@
 """Light on a face: surroundings, lamps, the head's own shadow, highlights."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ class Light:
 
   Attributes:
     harmonics: (9, 3) radiance of the surroundings, second-order spherical
-      harmonics (unnormalised basis of `_basis`), RGB.
+      harmonics (unnormalised basis of `basis`), RGB.
     directions: (2, 3) unit, towards the lamps.
     colors: (2, 3) their strengths.
     width: (2,) exponents of their lobes; large is a small lamp.
@@ -30,10 +31,19 @@ class Light:
   width: Array
 
 
-def _basis(d):
-  x, y, z = d[..., 0], d[..., 1], d[..., 2]
-  return jnp.stack(
-    [jnp.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y],
+def basis(directions: Array, library: Any = jnp) -> jax.Array:
+  """Computes the spherical harmonics up to the second order, unnormalised.
+
+  Args:
+    directions: (..., 3) unit.
+    library: NumPy's or JAX's functions.
+
+  Returns:
+    (..., 9); harmonics of different kinds are orthogonal over the sphere.
+  """
+  x, y, z = directions[..., 0], directions[..., 1], directions[..., 2]
+  return library.stack(
+    [library.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y],
     axis=-1,
   )
 
@@ -100,7 +110,7 @@ def irradiance(
     (Q, 3) irradiance, RGB.
   """
   view_directions = directions @ rotation.T
-  radiance = jnp.maximum(_basis(view_directions) @ light.harmonics, 0.05)
+  radiance = jnp.maximum(basis(view_directions) @ light.harmonics, 0.05)
   # A lobe's samples add up to the same light, wherever it points.
   lobe = jnp.exp(light.width * (view_directions @ light.directions.T - 1))
   lobe = lobe / jnp.sum(lobe, axis=0)
@@ -125,7 +135,7 @@ def open_irradiance(light: Light, normals: Array) -> jax.Array:
   """
   # Lambert's cosine weakens the first and second order to 2/3 and 1/4.
   order = np.array([1.0] + 3 * [2 / 3] + 5 * [0.25], np.float32)
-  around = jnp.maximum(_basis(normals) * order @ light.harmonics, 0.05)
+  around = jnp.maximum(basis(normals) * order @ light.harmonics, 0.05)
   lamps = jax.nn.relu(normals @ light.directions.T) @ light.colors
   return around + lamps
 
@@ -144,3 +154,22 @@ def highlight(light: Light, normals: Array, *, sharp: bool) -> jax.Array:
   half = light.directions + jnp.array([0.0, 0.0, 1.0])
   half = half / jnp.maximum(jnp.linalg.norm(half, axis=1, keepdims=True), 1e-3)
   return jax.nn.relu(normals @ half.T) ** (128 if sharp else 16) @ light.colors
+
+
+def sheen(light: Light, normals: Array) -> jax.Array:
+  """Computes the surroundings' reflection on a surface that is seen at a flat angle.
+
+  The share of reflected light is Schlick's (1994), (1 - cos)^5.
+
+  Args:
+    light: of the image.
+    normals: (..., 3) unit, camera frame.
+
+  Returns:
+    (..., 3) radiance for a gloss of 1, RGB.
+  """
+  cosine = normals[..., 2:]
+  mirrored = 2 * cosine * normals - jnp.array([0.0, 0.0, 1.0])
+  radiance = jnp.maximum(basis(mirrored) @ light.harmonics, 0.0)
+  # What is seen from behind is hidden.
+  return jnp.where(cosine > 0, (1 - cosine) ** 5, 0.0) * radiance

@@ -94,6 +94,21 @@ def tube_triangles(points: int) -> np.ndarray:
   return np.concatenate([triangles, triangles[:, ::-1]])
 
 
+def outward(triangles: np.ndarray) -> np.ndarray:
+  """Leaves out the backs of two-sided meshes.
+
+  A triangle and its back cancel in a sum of normals.
+
+  Args:
+    triangles: (T, 3) vertex ids; the back of a triangle comes after it.
+
+  Returns:
+    (T', 3) the first triangle of each three vertices, in the order given.
+  """
+  _, first = np.unique(np.sort(triangles, axis=1), axis=0, return_index=True)
+  return triangles[np.sort(first)]
+
+
 def join(meshes: list[Mesh]) -> Mesh:
   """Joins meshes into one.
 

@@ -1,4 +1,4 @@
-"""Objects before the face: hands, microphones, telephones, cloth."""
+"""Objects before the face: hands, microphones, telephones, scarves, cloth."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def occlude(
   size = image.shape[0]
   draws = Draws(key, 128)
   on = draws.chance(config.occluder)
-  kind = draws.choice((0.35, 0.25, 0.2, 0.2))
+  kind = draws.choice((0.3, 0.2, 0.17, 0.18, 0.15))
   v, u = jnp.meshgrid(
     jnp.arange(size, dtype=jnp.float32),
     jnp.arange(size, dtype=jnp.float32),
@@ -121,6 +121,21 @@ def occlude(
     mask = inside(jnp.hypot(x, y) - edge)
     return mask, color * (1 + 0.35 * texture) + 0.1 * light[0] * x[..., None] * color
 
-  mask, paint = jax.lax.switch(kind, [hand, microphone, box, blob])
+  def scarf():
+    # Cloth from below up to the chin or the mouth, in folds.
+    down = (v - face[1]) / unit + 0.35 * lean[0] * (u - face[0]) / unit
+    across = (u - face[0]) / unit
+    edge = 0.55 + 0.4 * sizes[0] + 0.25 * across**2 * (sizes[1] - 0.3)
+    for k in range(3):
+      edge = edge + 0.02 * jnp.sin((3 + 5 * k * sizes[2]) * across + phases[k])
+    depth = down - edge
+    folds = jnp.sin(depth * (12 + 25 * sizes[3]) + 3 * across * lean[1] + phases[3])
+    stripes = jnp.clip(0.5 + 4 * jnp.sin(across * 60 * sizes[4]), 0, 1)
+    paint = color + (stripes * (sizes[5] < 0.4))[..., None] * (second - color)
+    # Rolled at the edge.
+    shade = (0.8 + 0.2 * folds) * jnp.clip(0.6 + 6 * depth, 0.6, 1)
+    return inside(-depth), paint * shade[..., None] * (1 + 0.15 * texture)
+
+  mask, paint = jax.lax.switch(kind, [hand, microphone, box, blob, scarf])
   alpha = (mask * on)[..., None]
   return image + alpha * (jnp.maximum(paint, 0) - image)

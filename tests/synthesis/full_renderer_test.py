@@ -164,6 +164,27 @@ class SceneTest(absltest.TestCase):
     # Heads are turned by up to 50 degrees in the image.
     self.assertFalse((changed & (rows < chin[:, None, None] - 12)).any())
 
+  def test_scrambled(self):
+    base = (('hair', 1), ('clothes', 1), ('headwear', 1))
+    labels, _, _, changed = self.change(base, scrambled=1)
+    self.assertFalse((changed & _near(labels, _NOSE_AND_MOUTH, 0.04)).any())
+    self.assertTrue(changed.any(axis=(1, 2)).all())
+    # Without hair and clothes: ears, neck and the scalp's edge.
+    labels, _, _, changed = self.change(scrambled=1)
+    self.assert_inside(changed, labels['regions'] > 0)
+    self.assertGreater(changed[_part(labels, 'ears')].mean(), 0.7)
+
+  def test_pores(self):
+    base = (('environment', 1), ('key_light', 1), ('specular', 1))
+    labels, before, after, changed = self.change(base, pores=1)
+    eyes = _part(labels, 'eye_white', 'iris', 'pupil_left', 'pupil_right')
+    head = labels['regions'] > 0
+    self.assert_inside(changed, head)
+    self.assertGreater(changed[_part(labels, 'skin')].mean(), 0.1)
+    self.assertLess(changed[eyes].mean(), changed[_part(labels, 'skin')].mean())
+    # Skin is neither lighter nor darker on average.
+    self.assertLess(abs((after - before)[head].mean()), 1)
+
   def test_occluder(self):
     _, _, _, changed = self.change(occluder=1)
     self.assertTrue(changed.any(axis=(1, 2)).all())
@@ -182,6 +203,23 @@ class SceneTest(absltest.TestCase):
     labels, before, after, changed = self.change(key_light=1)
     self.assert_inside(changed, labels['regions'] > 0)
     self.assertTrue((after >= before).all())  # a lamp takes no light away
+
+  def test_light_maps(self):
+    base = (('environment', 1), ('key_light', 1), ('background', 1))
+    labels, _, _, changed = self.change(base, light_maps=1)
+    self.assert_inside(changed, labels['regions'] > 0)
+    self.assertGreater(changed[_part(labels, 'skin')].mean(), 0.95)
+
+  def test_scenery(self):
+    base = (('light_maps', 1), ('background', 1))
+    labels, _, after, changed = self.change(base, scenery=1)
+    head = labels['regions'] > 0
+    self.assert_inside(changed, _grow(~head, 1))
+    self.assertGreater(changed[~head].mean(), 0.95)
+    self.assertGreater(np.ptp(after[~head]), 50)
+    # Nothing is shown of a place that does not light the face.
+    _, _, _, changed = self.change((('background', 1),), scenery=1)
+    self.assertFalse(changed.any())
 
   def test_shadow(self):
     labels, before, after, changed = self.change((('key_light', 1),), shadow=1)

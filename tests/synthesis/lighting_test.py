@@ -47,6 +47,17 @@ class LightingTest(absltest.TestCase):
       np.testing.assert_array_equal(light.directions, none.directions)
       np.testing.assert_array_equal(light.width, none.width)
 
+  def test_sheen_is_at_the_silhouette_alone(self):
+    light = lighting.Light(
+      harmonics=jnp.zeros((9, 3)).at[0].set(1.0),
+      directions=jnp.eye(3)[:2],
+      colors=jnp.zeros((2, 3)),
+      width=jnp.ones(2),
+    )
+    normals = jnp.array([[0.0, 0, 1], [0.6, 0, 0.8], [0.995, 0, 0.1], [1, 0, -0.01]])
+    found = lighting.sheen(light, normals)[:, 0]
+    np.testing.assert_allclose(found, [0, 0.2**5, 0.9**5, 0], atol=1e-5)
+
 
 if __name__ == '__main__':
   absltest.main()
