@@ -54,7 +54,9 @@ def main(run: cli.Run) -> int:
     data = data_loading.open_training(
       data_loading.from_flags(),
       _log,
-      margin=crop_cache.margin_for(f.shift_jitter, f.scale_jitter, f.box_scale),
+      margin=crop_cache.margin_for(
+        f.shift_jitter, f.scale_jitter, f.box_scale, f.rotation
+      ),
     )
     test = data_loading.test_or_validation(data, _log)
     ratio = losses.rotation_translation_ratio(camera_of(data.crops.params))

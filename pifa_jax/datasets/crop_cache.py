@@ -45,7 +45,9 @@ _ARRAYS = (
 )
 
 
-def margin_for(shift: float, scale: float, box_scale: float = 1.0) -> float:
+def margin_for(
+  shift: float, scale: float, box_scale: float = 1.0, rotation: float = 0.0
+) -> float:
   """Side of the crops over side of the boxes that holds every jittered box whole.
 
   What lies outside a crop is grey, and the width of the grey would tell a network
@@ -55,11 +57,15 @@ def margin_for(shift: float, scale: float, box_scale: float = 1.0) -> float:
     shift: of `boxes.jitter_box`, as the next two.
     scale: how much the sides change, at most.
     box_scale: factor of the sides.
+    rotation: of the jittered box about its centre, degrees, at most.
 
   Returns:
     `MARGIN`, or more, in steps of a tenth.
   """
-  needed = box_scale * (1 + scale) + 2 * shift
+  # The upright square about a rotated one is widest at 45 degrees.
+  angle = math.radians(min(abs(rotation), 45.0))
+  side = box_scale * (1 + scale) * (math.cos(angle) + math.sin(angle))
+  needed = side + 2 * shift
   return max(MARGIN, math.ceil(10 * needed - 1e-6) / 10)
 
 

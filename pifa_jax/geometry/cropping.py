@@ -3,6 +3,7 @@
 A crop is a square image of a box; where pixels lie follows `boxes.crop_points`.
 """
 
+import math
 import types
 
 import jax
@@ -30,6 +31,69 @@ def resample_crop(image: Array, box: Array, crop_size: int) -> jax.Array:
   rows = _resample_matrix(jnp, image.shape[0], box[1], box[3], crop_size)
   columns = _resample_matrix(jnp, image.shape[1], box[0], box[2], crop_size)
   return jnp.einsum('vh,hwc,uw->vuc', rows, image, columns)
+
+
+def resample_rotated(
+  image: Array, box: Array, crop_size: int, angle: Array
+) -> jax.Array:
+  """Resamples a box of an image that is rotated about its centre, on the device.
+
+  Bilinear at the rotated places, of an image that was first smoothed as much as the
+  crop is coarser than it: both together are about as wide as the triangle of
+  `resample_crop`. Outside the image the colour is 0.
+
+  Args:
+    image: (H, W, C) float.
+    box: (4,) outer edges of the box before it is rotated, any position.
+    crop_size: N pixels a side.
+    angle: () radians, clockwise as one sees the image.
+
+  Returns:
+    (N, N, C) float: what is rotated by `angle` in the image is upright here.
+  """
+  height, width = image.shape[:2]
+  step = box[2:] / crop_size  # source pixels a crop pixel
+  # Triangles of widths w and 1, one after the other, have the variance of one of
+  # sqrt(w^2 + 1). One filter for both axes, as they may be rotated to each other.
+  wide = jnp.sqrt(jnp.maximum(jnp.max(step) ** 2 - 1, 1e-6))
+  # A box larger than the image would ask for more.
+  reach = max(1, math.ceil(max(height, width) / crop_size) - 1)
+  weights = jax.nn.relu(1 - jnp.abs(jnp.arange(-reach, reach + 1)) / wide)
+  image = _smoothed(image, weights / jnp.sum(weights))
+
+  offset = (jnp.arange(crop_size) - (crop_size - 1) / 2)[:, None] * step
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  middle = box[:2] + box[2:] / 2
+  u = middle[0] + cos * offset[:, 0] - sin * offset[:, 1, None]
+  v = middle[1] + sin * offset[:, 0] + cos * offset[:, 1, None]
+  # Far outside, a float is no index.
+  u, v = jnp.clip(u, -2.0, width + 1.0), jnp.clip(v, -2.0, height + 1.0)
+  left, top = jnp.floor(u).astype(jnp.int32), jnp.floor(v).astype(jnp.int32)
+  right, below = (u - left)[..., None], (v - top)[..., None]
+  # Two pixels of grey around: every place has four neighbours.
+  flat = jnp.pad(image, ((2, 3), (2, 3), (0, 0))).reshape(-1, image.shape[2])
+  places = (top + 2) * (width + 5) + left + 2
+  at = lambda down, along: flat.at[places + down * (width + 5) + along].get(
+    mode='promise_in_bounds'
+  )
+  row = lambda down: at(down, 0) * (1 - right) + at(down, 1) * right
+  return row(0) * (1 - below) + row(1) * below
+
+
+def _smoothed(image: Array, weights: Array) -> jax.Array:
+  """(H, W, C) convolved along both axes with an odd number of weights; 0 outside."""
+  reach = len(weights) // 2
+  for axis in (0, 1):
+    length = image.shape[axis]
+    padding = [(reach, reach) if axis == i else (0, 0) for i in range(image.ndim)]
+    padded = jnp.pad(image, padding)
+    part = lambda k, p=padded, n=length, a=axis: jax.lax.slice_in_dim(
+      p, k, k + n, axis=a
+    )
+    image = sum(
+      (weights[k] * part(k) for k in range(len(weights))), start=jnp.zeros(())
+    )
+  return jnp.asarray(image)
 
 
 def crop(image: np.ndarray, box: np.ndarray, crop_size: int) -> np.ndarray:

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from pifa_jax.geometry import boxes, cropping, mirror
-from pifa_jax.settings import setting
+from pifa_jax.learning import augmentation
+from pifa_jax.learning.augmentation import AugmentConfig as AugmentConfig
 from pifa_jax.types import Array, Batch, flatten_params, unflatten_params
 
 
@@ -34,43 +35,6 @@ class CropRows:
   params: Array
   box: Array
   weight: Array
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentConfig:
-  """What happens to a training sample on the device; each field has its own help."""
-
-  # Not checked here: evaluation passes a traced strength of the jitter.
-  shift_jitter: float = setting(
-    0.1, 'Box jitter of the place: a uniform fraction of its size.', low=0.0, high=0.5
-  )
-  scale_jitter: float = setting(
-    0.1, 'Box jitter of the side: a uniform factor in 1 +- this.', low=0.0, high=0.5
-  )
-  anisotropic_jitter: bool = setting(
-    False, 'Jitter width and height apart: the literal Sec. 4 (BUILD_NOTES.md D-06).'
-  )
-  box_scale: float = setting(
-    1.0,
-    'Mean side of the jittered boxes over that of the provided boxes: above 1 if the '
-    'provided boxes are tighter than those of other data sets.',
-    low=0.8,
-    high=1.2,
-  )
-  brightness: float = setting(0.0, 'Random offset, +- this, of pixels in [-1, 1].')
-  contrast: float = setting(0.0, 'Random factor up to 1 + this, log-uniform.')
-  color: float = setting(
-    0.0, 'Random gain of each channel up to 1 + this, log-uniform.'
-  )
-  occlusion: float = setting(
-    0.0, 'Probability of a grey rectangle over a part of the crop.', low=0.0, high=1.0
-  )
-  flip: float = setting(
-    0.0,
-    'Probability of a mirrored sample; needs a symmetric face model.',
-    low=0.0,
-    high=1.0,
-  )
 
 
 def sample_keys(seed: int | Array, step: Array, samples: Array) -> jax.Array:
@@ -148,20 +112,31 @@ def make_batch(
       )
     if crop_scale != 1:  # times 1 may change a bit
       box = boxes.scale_box(box, crop_scale)
-    image: Array = cropping.resample_crop(
-      row.image.astype(jnp.float32) / 127.5 - 1.0, box, crop_size
-    )
-    if key is not None:
-      image = augment_image(key_image, image, augment)
+    image: Array = row.image.astype(jnp.float32) / 127.5 - 1.0
+    angle: Array = jnp.zeros(())
+    if key is not None and augment.rotation:
+      # As for the mirror, a key of its own.
+      angle = jnp.deg2rad(augment.rotation) * jax.random.uniform(
+        jax.random.fold_in(key, 3), (), minval=-1.0
+      )
+      image = cropping.resample_rotated(image, box, crop_size, angle)
+      row = _rotated(row, num_identity, box[:2] + box[2:] / 2, angle)
+    else:
+      image = cropping.resample_crop(image, box, crop_size)
     face = boxes.crop_params(unflatten_params(row.params, num_identity), box, crop_size)
     factor = crop_size / jnp.sqrt(box[2] * box[3])
+    # The normaliser is the PROVIDED box, not the jittered one.
+    box_size = jnp.sqrt(row.box[2] * row.box[3]) * factor
+    if key is not None:
+      image = augmentation.augment_image(
+        key_image, image, augment, face_size=box_size, angle=angle
+      )
     return Batch(
       image=image,
       landmarks=boxes.crop_points(row.landmarks, box, crop_size),
       visible=row.visible,
       face_params=face,
-      # The normaliser is the PROVIDED box, not the jittered one.
-      box_size=jnp.sqrt(row.box[2] * row.box[3]) * factor,
+      box_size=box_size,
       weight=row.weight,
     )
 
@@ -190,35 +165,11 @@ def _flipped(
   )
 
 
-def augment_image(key: Array, image: Array, config: AugmentConfig) -> Array:
-  """Changes colours and hides a part of one crop.
-
-  Args:
-    key: a key.
-    image: (S, S, 3) in [-1, 1].
-    config: strengths; a zero leaves that change out.
-
-  Returns:
-    (S, S, 3) in [-1, 1].
-  """
-  keys = jax.random.split(key, 5)
-  if config.contrast or config.color or config.brightness:
-    gain = jnp.exp(
-      jax.random.uniform(keys[0], (), minval=-1.0) * jnp.log1p(config.contrast)
-      + jax.random.uniform(keys[1], (3,), minval=-1.0) * jnp.log1p(config.color)
-    )
-    offset = config.brightness * jax.random.uniform(keys[2], (), minval=-1.0)
-    mean = jnp.mean(image, axis=(0, 1))
-    image = jnp.clip((image - mean) * gain + mean + offset, -1.0, 1.0)
-  if config.occlusion:
-    size = image.shape[0]
-    # centre u, v; half width, half height; value.
-    draw = jax.random.uniform(keys[3], (5,))
-    grid = jnp.arange(size)
-    half = (0.05 + 0.15 * draw[2:4]) * size
-    inside = (jnp.abs(grid - draw[0] * size) < half[0])[None, :] & (
-      jnp.abs(grid - draw[1] * size) < half[1]
-    )[:, None]
-    hit = jax.random.bernoulli(keys[4], config.occlusion)
-    image = jnp.where((hit & inside)[..., None], 2 * draw[4] - 1, image)
-  return image
+def _rotated(row: CropRows, num_identity: int, centre: Array, angle: Array) -> CropRows:
+  """The labels of one cached crop whose image is rotated by -angle about a point."""
+  face = boxes.rotate_params(unflatten_params(row.params, num_identity), centre, -angle)
+  return dataclasses.replace(
+    row,
+    params=flatten_params(face),
+    landmarks=boxes.rotate_points(row.landmarks, centre, -angle),
+  )
