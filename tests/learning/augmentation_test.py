@@ -106,8 +106,8 @@ class AugmentImageTest(parameterized.TestCase):
     self.assertBetween(same.mean(), 0.62, 0.78)
 
   def test_grey_stays_grey_in_noise_and_a_small_file(self):
-    strengths = dict(color=0.5, erase=1.0, noise=0.2, random_conv=1.0, blur=0.5)
-    for changed in _augment(20, grey=1.0, jpeg=1.0, **strengths):
+    strengths = {'color': 0.5, 'erase': 1.0, 'noise': 0.2, 'random_conv': 1.0}
+    for changed in _augment(20, grey=1.0, jpeg=1.0, blur=0.5, **strengths):
       up = changed + 1
       # Toned or not, the channels are proportional but for what JPEG does to a tone.
       for channel in (1, 2):
