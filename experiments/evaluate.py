@@ -58,8 +58,6 @@ _PROTOCOL_OF = {
 # Test sets whose photos are in a training set.
 _CONTAINED = {'300wlp': ('w300', 'afw'), 'w300': ('afw',)}
 _NOISE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-# Boxes that are moved and grown by 30 % stay inside the crops.
-_NOISE_MARGIN = 2.0
 
 
 def main(run: cli.Run) -> int:
@@ -93,7 +91,12 @@ def main(run: cli.Run) -> int:
   geometry = network.network_geometry(model, config.network)
   step, variables, checkpoint = trained_run.load(model, f.weights)
   data = data_loading.open_test(
-    model, labels, data_loading.from_flags(), _log, split=f.split
+    model,
+    labels,
+    data_loading.from_flags(),
+    _log,
+    split=f.split,
+    crop_scale=config.network.crop_scale,
   )
   if data.kind == 'real' and data.crops.content_hash == config.data_hash:
     raise cli.UserError(
@@ -130,7 +133,9 @@ def main(run: cli.Run) -> int:
     data=data.crops.content_hash,
   )
   if f.box_noise:
-    result['box_noise'] = _box_noise(evaluator, variables, protocol, model, labels)
+    result['box_noise'] = _box_noise(
+      evaluator, variables, protocol, model, labels, config.network.crop_scale
+    )
   print(report.text(result, protocol))
   _write(workdir, result, protocol, out, errors, data)
   print(f'Wrote eval.json, per_image.csv, report.html and images to {workdir}.')
@@ -206,11 +211,17 @@ def _result(out, errors, protocol, data, line):
   }
 
 
-def _box_noise(evaluator, variables, protocol, model, labels):
+def _box_noise(evaluator, variables, protocol, model, labels, crop_scale):
   """Error after the last block, by strength of box noise."""
   f = flags.FLAGS
   data = data_loading.open_test(
-    model, labels, data_loading.from_flags(), _log, split=f.split, margin=_NOISE_MARGIN
+    model,
+    labels,
+    data_loading.from_flags(),
+    _log,
+    split=f.split,
+    crop_scale=crop_scale,
+    noise=max(_NOISE),
   )
   found = {}
   for noise in _NOISE:

@@ -51,14 +51,19 @@ def main(run: cli.Run) -> int:
   workdir = run.make_folder(f.workdir)
   with checkpoints.WorkdirLock(workdir):
     run.open(workdir, seed=f.seed, device=_device_words(devices))
+    crop_scale = config_lib.network_from_flags().crop_scale
     data = data_loading.open_training(
       data_loading.from_flags(),
       _log,
-      margin=crop_cache.margin_for(
-        f.shift_jitter, f.scale_jitter, f.box_scale, f.rotation
+      shape=crop_cache.crop_shape(
+        f.shift_jitter,
+        f.scale_jitter,
+        box_scale=f.box_scale,
+        rotation=f.rotation,
+        crop_scale=crop_scale,
       ),
     )
-    test = data_loading.test_or_validation(data, _log)
+    test = data_loading.test_or_validation(data, _log, crop_scale=crop_scale)
     ratio = losses.rotation_translation_ratio(camera_of(data.crops.params))
     config = config_lib.from_flags(
       rotation_translation_ratio=float(ratio), **data.facts()

@@ -9,7 +9,7 @@ from pifa_jax.face_models import load_face_model
 from pifa_jax.geometry import boxes as box_lib
 from pifa_jax.geometry import cropping, projection
 from pifa_jax.inference import Aligner
-from pifa_jax.learning import network
+from pifa_jax.learning import network, network_config
 from tests.toy_model import make_toy_model
 
 CONFIG = network_config.NetworkConfig(

@@ -15,7 +15,7 @@ from experiments.lib import (
   synthetic_data,
 )
 from pifa_jax import settings
-from pifa_jax.learning import network_config as network_lib
+from pifa_jax.learning import network_config
 from pifa_jax.learning import optimizer as optimizer_lib
 from pifa_jax.learning.batching import AugmentConfig
 from pifa_jax.learning.network_config import NetworkConfig
@@ -44,10 +44,11 @@ class RunConfig:
   """
 
   network: NetworkConfig = part(
-    network_lib.PRESETS,
+    network_config.PRESETS,
     flag='preset',
     default='small',
-    help='Preset of the network: paper (Table 1), small, or tiny.',
+    help='Preset of the network: paper (Table 1), small or tiny; residual is that of '
+    'the shipped weights.',
   )
   optimizer: OptimizerConfig = part(
     optimizer_lib.PRESETS,
@@ -182,9 +183,7 @@ def from_flags(*, rotation_translation_ratio: float, **facts: Any) -> RunConfig:
   """
   f = flags.FLAGS
   config = derived_flags.read(RunConfig, f, **{'seed': f.seed, **facts})
-  network, optimizer, loss = config.network, config.optimizer, config.loss
-  if f.num_blocks is not None:
-    network = network.with_num_blocks(f.num_blocks)
+  network, optimizer, loss = network_from_flags(), config.optimizer, config.loss
   if (f.optimizer_preset, f.preset, f.learning_rate) == ('tuned', 'paper', None):
     # 500 M weights want smaller steps than the presets it was tuned on (D-12).
     rate = optimizer.learning_rate / 10
@@ -196,6 +195,13 @@ def from_flags(*, rotation_translation_ratio: float, **facts: Any) -> RunConfig:
       loss, rotation_translation_ratio=rotation_translation_ratio
     )
   return dataclasses.replace(config, network=network, optimizer=optimizer, loss=loss)
+
+
+def network_from_flags() -> NetworkConfig:
+  """The shape of the network that the flags ask for."""
+  f = flags.FLAGS
+  network = derived_flags.read(NetworkConfig, f, base=network_config.PRESETS[f.preset])
+  return network if f.num_blocks is None else network.with_num_blocks(f.num_blocks)
 
 
 def trainer_from_flags() -> TrainerSettings:

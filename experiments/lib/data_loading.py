@@ -161,15 +161,21 @@ class TestData:
     return len(self.crops.rejects)
 
 
+_TEST_NOISE = 0.1  # of the boxes of synthetic test faces
+
+
 def open_training(
-  settings: DataSettings, log: Log, *, margin: float = crop_cache.MARGIN
+  settings: DataSettings,
+  log: Log,
+  *,
+  shape: crop_cache.CropShape = crop_cache.USUAL_SHAPE,
 ) -> TrainingData:
   """Opens a training set, cropping it first if need be.
 
   Args:
     settings: which.
     log: prints a sentence for the user.
-    margin: side of the cached crops over side of the boxes.
+    shape: of the cached crops.
 
   Returns:
     The data set.
@@ -180,7 +186,7 @@ def open_training(
   model = load_face_model(settings.face_model)
   if settings.dataset == 'synthetic':
     scheme = 'ibug68'
-    found = _open_synthetic(model, settings, 'train', log, margin)
+    found = _open_synthetic(model, settings, 'train', log, shape)
   else:
     data = registry.DATASETS[settings.dataset]
     if 'train' not in data.splits:
@@ -188,7 +194,7 @@ def open_training(
         f'{data.title} is for evaluation alone; train on another --dataset.'
       )
     model, scheme = scheme_of(model, settings, 'train', log)
-    found = open_real(model, scheme, settings, 'train', log, margin=margin)
+    found = open_real(model, scheme, settings, 'train', log, shape=shape)
   held_out = _held_out(found.groups, settings.validation)
   watched = held_out
   if not settings.validation:
@@ -221,7 +227,8 @@ def open_test(
   log: Log,
   *,
   split: str = 'test',
-  margin: float = crop_cache.MARGIN,
+  crop_scale: float = 1.0,
+  noise: float | None = None,
 ) -> TestData:
   """Opens a test set, cropping it first if need be.
 
@@ -232,7 +239,8 @@ def open_test(
     settings: which data set.
     log: prints a sentence for the user.
     split: of the data set.
-    margin: side of the cached crops over side of the boxes.
+    crop_scale: of the network (`NetworkConfig`), whose crops the cached ones hold.
+    noise: of the boxes that they hold, too; None = that of the data set's test.
 
   Returns:
     The data set.
@@ -240,6 +248,13 @@ def open_test(
   Raises:
     FileNotFoundError, ValueError: with one sentence for the user.
   """
+  if noise is None:
+    noise = _TEST_NOISE if settings.dataset == 'synthetic' else 0.0
+  margin = crop_cache.crop_shape(noise, noise, crop_scale=crop_scale).margin
+  # As many pixels a face as without a wider crop: photos are sharp.
+  shape = crop_cache.CropShape(
+    round(crop_cache.IMAGE_SIZE * margin / crop_cache.MARGIN), margin
+  )
   if settings.dataset == 'synthetic':
     faces = settings.synthetic.faces
     return TestData(
@@ -247,9 +262,9 @@ def open_test(
       kind='synthetic',
       title=f'synthetic faces of {faces.render_face_model or settings.face_model} '
       f'({faces.renderer} renderer, seed {settings.synthetic.data_seed}), test',
-      crops=_open_synthetic(model, settings, 'test', log, margin),
-      box_noise=0.1,
-      box_rule='box jitter +-10 %',
+      crops=_open_synthetic(model, settings, 'test', log, shape),
+      box_noise=_TEST_NOISE,
+      box_rule=f'box jitter +-{100 * _TEST_NOISE:.0f} %',
       hidden_is_labelled=True,
       hidden_is_placed=True,
     )
@@ -257,7 +272,7 @@ def open_test(
   if split not in data.splits:
     raise ValueError(f'--split={split}: {data.title} has {", ".join(data.splits)}.')
   where = settings.data_dir or settings.tfds_dir or ''
-  crops = open_real(model, scheme, settings, split, log, margin=margin)
+  crops = open_real(model, scheme, settings, split, log, shape=shape)
   return TestData(
     name=settings.dataset,
     title=f'{data.title} ({os.path.basename(os.path.normpath(where))}), {split}'
@@ -270,7 +285,7 @@ def open_test(
   )
 
 
-def _open_synthetic(model, settings, split, log, margin):
+def _open_synthetic(model, settings, split, log, shape):
   return synthetic_data.open_split(
     model,
     settings.face_model,
@@ -278,7 +293,7 @@ def _open_synthetic(model, settings, split, log, margin):
     split,
     settings.cache_dir,
     log,
-    margin=margin,
+    shape=shape,
   )
 
 
@@ -288,12 +303,15 @@ def _incomplete(crops):
   return f', incomplete: {", ".join(gaps)}' if gaps else ''
 
 
-def test_or_validation(data: TrainingData, log: Log) -> TestData:
+def test_or_validation(
+  data: TrainingData, log: Log, *, crop_scale: float = 1.0
+) -> TestData:
   """The test set that belongs to a training set, for a final score.
 
   Args:
     data: the training set.
     log: prints a sentence for the user.
+    crop_scale: of the network.
 
   Returns:
     The split test if it is there, else the held-out rows, called so.
@@ -304,7 +322,9 @@ def test_or_validation(data: TrainingData, log: Log) -> TestData:
   name = data.settings.dataset
   if name == 'synthetic' or 'test' in registry.DATASETS[name].splits:
     try:
-      return open_test(data.model, data.scheme, data.settings, log)
+      return open_test(
+        data.model, data.scheme, data.settings, log, crop_scale=crop_scale
+      )
     except MissingSplitError as error:
       log(f'The final score is of the validation faces: {error}')
   return validation_as_test(data)
@@ -506,7 +526,7 @@ def open_real(
   split: str,
   log: Log,
   *,
-  margin: float = crop_cache.MARGIN,
+  shape: crop_cache.CropShape = crop_cache.USUAL_SHAPE,
 ) -> crop_cache.CropCache:
   """Crops and fits a split of photos, unless that was done, and logs the outcome.
 
@@ -516,7 +536,7 @@ def open_real(
     settings: which data set.
     split: of the data set.
     log: prints a sentence for the user.
-    margin: side of the crops over side of the boxes.
+    shape: of the cached crops.
 
   Returns:
     The cropped split.
@@ -538,14 +558,13 @@ def open_real(
     found = read(settings, split, model=of_params)
     state = crop_cache.remember_sources(settings.cache_dir, source, found.sources)
   keep_doubtful = split != 'train' or not settings.check_labels
-  image_size = round(crop_cache.IMAGE_SIZE * margin / crop_cache.MARGIN)
   key = {
     'data': settings.dataset,
     'split': split,
-    'margin': margin,
+    'margin': shape.margin,
     'face_model': face_model_hash(model),
     'exact': settings.exact_params,
-    'image_size': image_size,
+    'image_size': shape.image_size,
     'scheme': (
       None if scheme is None else [int(i) for i in model.landmark_schemes[scheme]]
     ),
@@ -567,8 +586,7 @@ def open_real(
       scheme=scheme,
       exact=settings.exact_params,
       keep_doubtful=keep_doubtful,
-      image_size=image_size,
-      margin=margin,
+      shape=shape,
     )
     arrays, rejects = crops.arrays, samples.rejects + crops.rejects
     _log_crops(split, arrays, rejects, scheme, log)

@@ -150,7 +150,7 @@ def open_split(
   cache_dir: str,
   log: Log,
   *,
-  margin: float = crop_cache.MARGIN,
+  shape: crop_cache.CropShape = crop_cache.USUAL_SHAPE,
 ) -> crop_cache.CropCache:
   """Opens a set of synthetic faces, rendering it first if need be.
 
@@ -161,7 +161,7 @@ def open_split(
     split: train or test.
     cache_dir: folder of the cached crops.
     log: prints a sentence for the user.
-    margin: side of the crops over side of the boxes.
+    shape: of the cached crops.
 
   Returns:
     The set.
@@ -170,9 +170,7 @@ def open_split(
     FileNotFoundError, ValueError: with one sentence for the user.
   """
   faces = settings.faces
-  # More margin at the same size of a face.
-  size = round(crop_cache.IMAGE_SIZE * margin / crop_cache.MARGIN)
-  config = generator_config(faces, split, image_size=size, margin=margin)
+  config = generator_config(faces, split, **shape._asdict())
   count = settings.num_train if split == 'train' else settings.num_test
   shown = faces.render_face_model or face_model
   others = shown != face_model

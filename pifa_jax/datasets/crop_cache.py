@@ -45,28 +45,51 @@ _ARRAYS = (
 )
 
 
-def margin_for(
-  shift: float, scale: float, box_scale: float = 1.0, rotation: float = 0.0
-) -> float:
-  """Side of the crops over side of the boxes that holds every jittered box whole.
+class CropShape(NamedTuple):
+  """How large the cached crops are.
 
-  What lies outside a crop is grey, and the width of the grey would tell a network
-  where in its image the face is.
+  Attributes:
+    image_size: side, pixels.
+    margin: side over side of the square box.
+  """
+
+  image_size: int = IMAGE_SIZE
+  margin: float = MARGIN
+
+
+USUAL_SHAPE = CropShape()
+
+
+def crop_shape(
+  shift: float,
+  scale: float,
+  *,
+  box_scale: float = 1.0,
+  rotation: float = 0.0,
+  crop_scale: float = 1.0,
+) -> CropShape:
+  """The cached crops that hold every crop of jittered boxes whole.
+
+  What lies outside a cached crop is grey, and the width of the grey would tell a
+  network where in its image the face is.
 
   Args:
     shift: of `boxes.jitter_box`, as the next two.
     scale: how much the sides change, at most.
     box_scale: factor of the sides.
     rotation: of the jittered box about its centre, degrees, at most.
+    crop_scale: side of the network's crop over side of the jittered box. A face has
+      fewer pixels there, and so in the cached crop.
 
   Returns:
-    `MARGIN`, or more, in steps of a tenth.
+    The shape; a margin of `MARGIN`, or more, in steps of a tenth.
   """
   # The upright square about a rotated one is widest at 45 degrees.
   angle = math.radians(min(abs(rotation), 45.0))
-  side = box_scale * (1 + scale) * (math.cos(angle) + math.sin(angle))
+  side = crop_scale * box_scale * (1 + scale) * (math.cos(angle) + math.sin(angle))
   needed = side + 2 * shift
-  return max(MARGIN, math.ceil(10 * needed - 1e-6) / 10)
+  margin = max(MARGIN, math.ceil(10 * needed - 1e-6) / 10)
+  return CropShape(round(IMAGE_SIZE * margin / MARGIN / crop_scale), margin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,8 +157,7 @@ def crop_samples(
   scheme: str | None,
   exact: bool = False,
   keep_doubtful: bool = False,
-  image_size: int = IMAGE_SIZE,
-  margin: float = MARGIN,
+  shape: CropShape = USUAL_SHAPE,
 ) -> Crops:
   """Crops the images and fits P to the landmarks (Sec. 3.1).
 
@@ -147,8 +169,7 @@ def crop_samples(
     exact: take P from the samples, which were made with this model.
     keep_doubtful: keep faces whose labels their fit contradicts, as a test set must
       that is compared with published numbers.
-    image_size: pixels a side of the crops.
-    margin: side of a crop over side of the square box.
+    shape: of the crops.
 
   Returns:
     The crops, what could not be used, and what is in doubt.
@@ -156,7 +177,7 @@ def crop_samples(
   Raises:
     ValueError: if none can be used.
   """
-  found = [_crop(sample, image_size, margin) for sample in samples]
+  found = [_crop(sample, *shape) for sample in samples]
   rows = [row for row in found if not isinstance(row, Reject)]
   rejects = [row for row in found if isinstance(row, Reject)]
   if not rows:
@@ -172,7 +193,7 @@ def crop_samples(
     name: np.stack([row[name] for row in rows])
     for name in ('images', 'landmarks', 'visible', 'boxes', 'poses')
   }
-  arrays['pixel_sizes'] = (image_size / outer[:, 2]).astype(np.float32)
+  arrays['pixel_sizes'] = (shape.image_size / outer[:, 2]).astype(np.float32)
   doubts: list[Reject] = []
   if scheme is None:
     nothing = np.zeros((len(names), model.num_params), np.float32)
@@ -180,7 +201,7 @@ def crop_samples(
     good = np.ones(len(names), bool)
   else:
     exact_params = [row['params'] for row in rows] if exact else None
-    _fit(arrays, exact_params, outer, model, scheme, image_size)
+    _fit(arrays, exact_params, outer, model, scheme, shape.image_size)
     good = np.isfinite(arrays['residuals'])
     if not good.any():
       raise ValueError(

@@ -207,18 +207,13 @@ def _norm(cfg, train, axis_name, name, *, relu=True, scale_init=nn.initializers.
 def _update(cfg, x, update_size, train, dropout_keys):
   """The whitened update of P, (B, update_size), by the two FC layers of Fig. 3."""
   x = x.reshape((x.shape[0], -1))
-  x = nn.relu(
-    nn.Dense(cfg.hidden_size, dtype=jnp.dtype(cfg.precision), name='fc1')(x)
-  )
+  x = nn.relu(nn.Dense(cfg.hidden_size, dtype=jnp.dtype(cfg.precision), name='fc1')(x))
   if train and cfg.dropout > 0:
     x = _dropout(x, dropout_keys, cfg.dropout)
   # Near zero: training starts from the mean face in the box, P = P^0. In float32:
   # P adds up the updates of all blocks, and this product is a thousandth of fc1's.
   return nn.Dense(
-    update_size,
-    name='fc2',
-    dtype=jnp.float32,
-    kernel_init=nn.initializers.normal(1e-3),
+    update_size, name='fc2', dtype=jnp.float32, kernel_init=nn.initializers.normal(1e-3)
   )(x)
 
 

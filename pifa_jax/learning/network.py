@@ -25,6 +25,7 @@ from pifa_jax.types import (
   unflatten_params,
 )
 
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class NetworkGeometry:
@@ -259,10 +260,7 @@ class PifaNetwork(nn.Module):
     if index == 0:
       return image, None
     inputs = self.config.inputs
-    return (
-      small_image if 'I' in inputs else None,
-      features if 'F' in inputs else None,
-    )
+    return (small_image if 'I' in inputs else None, features if 'F' in inputs else None)
 
   def _visualize(self, vector, geometry, small):
     cfg = self.config

@@ -154,7 +154,7 @@ PRESETS = {
   ),
   'residual': NetworkConfig(
     crop_size=112,
-    crop_scale=1.3,
+    crop_scale=1.1,
     stem_pool=4,
     channels=(48,),
     kernels=(3,),

@@ -42,7 +42,7 @@ class OptimizerConfig:
   )
   method: str = setting(
     'sgd',
-    'sgd, the paper\'s, in Caffe\'s order; or adam, with decoupled weight decay '
+    "sgd, the paper's, in Caffe's order; or adam, with decoupled weight decay "
     '(BUILD_NOTES.md D-94).',
     choices=METHODS,
   )
@@ -137,8 +137,7 @@ def make_optimizer(
     # Loshchilov and Hutter, 2019: the decay stays out of the moments.
     schedule = learning_rate_schedule(config, num_steps)
     return optax.chain(
-      *parts,
-      optax.adamw(schedule, weight_decay=config.weight_decay, mask=decay_mask),
+      *parts, optax.adamw(schedule, weight_decay=config.weight_decay, mask=decay_mask)
     )
   if config.weight_decay:
     parts.append(optax.add_decayed_weights(config.weight_decay, decay_mask))

@@ -26,7 +26,6 @@ from pifa_jax.types import (
   unflatten_params,
 )
 
-
 # Pixels: below this error the root of a loss is as good as its square.
 _ROOT_FLOOR = 0.5
 
@@ -83,12 +82,6 @@ class LossConfig:
     'Take the square root of the loss of every face, which is then its rms landmark '
     'error in pixels: hard faces do not outweigh all others (BUILD_NOTES.md D-92).',
   )
-  depth_weight: float = setting(
-    0.0,
-    'Weight in Eq. (7) of the squared errors of the depths of the landmarks, which the '
-    'target P gives; 0 = positions alone, as in the paper (BUILD_NOTES.md D-92).',
-    low=0.0,
-  )
   rotation_translation_ratio: float | None = None
   hidden_weight: float = setting(
     0.0,
@@ -108,7 +101,6 @@ def block_losses(
   batch: Batch,
   geometry: NetworkGeometry,
   config: LossConfig,
-  landmark_model: MorphableModel | None = None,
 ) -> jax.Array:
   """The loss of every block of every face, before block weights.
 
@@ -121,7 +113,6 @@ def block_losses(
     batch: the targets.
     geometry: the network's.
     config: which loss where.
-    landmark_model: of the batch's scheme; needed with depth_weight.
 
   Returns:
     (N_v, B); square pixels, or pixels with config.root.
@@ -145,39 +136,15 @@ def block_losses(
         target - outputs['inputs'][index],
         weights,
       )
-    loss = jax.vmap(losses.landmark_loss, in_axes=(0, 0, 0, None))(
+    return jax.vmap(losses.landmark_loss, in_axes=(0, 0, 0, None))(
       predicted[1 + index], batch.landmarks, batch.visible, config.hidden_weight
     )
-    if config.depth_weight:
-      error = landmark_depths(landmark_model, outputs['params'][index]) - depths
-      loss += 0.5 * config.depth_weight * jnp.sum(error**2, axis=1)
-    return loss
 
-  if config.depth_weight:
-    depths = landmark_depths(landmark_model, target)
   per_face = jnp.stack([block(index) for index in range(num_blocks)])
   if config.root:
     # The added square keeps the gradient finite where a face fits exactly.
     per_face = jnp.sqrt(2 * per_face / batch.landmarks.shape[1] + _ROOT_FLOOR**2)
   return per_face
-
-
-def landmark_depths(landmark_model: MorphableModel, vectors: Array) -> jax.Array:
-  """Depths of the landmarks of flat parameter vectors, see `projection.depth`.
-
-  Args:
-    landmark_model: `projection.landmark_model` of a scheme.
-    vectors: (B, 8 + N_I + N_E).
-
-  Returns:
-    (B, N) pixels.
-  """
-
-  def one(vector):
-    face = unflatten_params(vector, landmark_model.num_identity)
-    return projection.depth(face.camera, morphable_model.shape(landmark_model, face))
-
-  return jax.vmap(one)(vectors)
 
 
 def predict_landmarks(landmark_model: MorphableModel, vectors: Array) -> jax.Array:
@@ -326,9 +293,7 @@ def train_step(
       mutable=['batch_stats'],
     )
     predicted = block_landmarks(outputs, landmark_model)
-    per_face = block_losses(
-      outputs, predicted, batch, geometry, loss, landmark_model
-    )
+    per_face = block_losses(outputs, predicted, batch, geometry, loss)
     per_block = jnp.sum(per_face * batch.weight, axis=1) / total
     num_blocks = per_block.shape[0]
     weights = (
@@ -338,7 +303,11 @@ def train_step(
     )
     # The second factor is 1 but where faces lack labels.
     nme = summed_errors(predicted, batch) / total * (total / num_labelled)
-    return jnp.sum(weights * per_block), (updated['batch_stats'], per_block, nme)
+    return jnp.sum(weights * per_block), (
+      updated.get('batch_stats', {}),
+      per_block,
+      nme,
+    )
 
   (value, (batch_stats, per_block, nme)), grads = jax.value_and_grad(
     objective, has_aux=True
@@ -394,7 +363,7 @@ def init_state(
     skipped=jnp.zeros((), jnp.int32),
     skipped_in_row=jnp.zeros((), jnp.int32),
     params=variables['params'],
-    batch_stats=variables['batch_stats'],
+    batch_stats=variables.get('batch_stats', {}),
     opt_state=optimizer.init(variables['params']),
   )
 

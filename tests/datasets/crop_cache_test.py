@@ -32,7 +32,7 @@ def _sample(name='a', box=(12.0, 8.0, 30.0, 24.0)):
 
 class MarginTest(absltest.TestCase):
   def test_it_holds_every_jittered_box(self):
-    self.assertEqual(crop_cache.margin_for(0.1, 0.1), crop_cache.MARGIN)
+    self.assertEqual(crop_cache.crop_shape(0.1, 0.1), crop_cache.USUAL_SHAPE)
     box = jnp.array([0.0, 0.0, 1.0, 1.0])
     keys = jax.random.split(jax.random.key(0), 4096)
     for shift, scale, box_scale in (
@@ -47,7 +47,7 @@ class MarginTest(absltest.TestCase):
           )
         )(keys)
       )
-      margin = crop_cache.margin_for(shift, scale, box_scale)
+      margin = crop_cache.crop_shape(shift, scale, box_scale=box_scale).margin
       edge = (margin - 1) / 2
       self.assertGreaterEqual(moved[:, :2].min(), -edge)
       self.assertLessEqual((moved[:, :2] + moved[:, 2:]).max(), 1 + edge)

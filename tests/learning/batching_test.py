@@ -137,7 +137,9 @@ class RotationTest(parameterized.TestCase):
       (0.15, 0.25, 1.8, 45.0),
       (0.0, 0.1, 1.0, 180.0),
     ):
-      margin = crop_cache.margin_for(shift, scale, box_scale, rotation)
+      margin = crop_cache.crop_shape(
+        shift, scale, box_scale=box_scale, rotation=rotation
+      ).margin
       side = box_scale * (1 + scale)
       far = 0.0
       for angle in np.radians(np.linspace(-rotation, rotation, 721)):
@@ -148,7 +150,7 @@ class RotationTest(parameterized.TestCase):
         far = max(far, shift + np.abs(turned).max())
       self.assertLessEqual(far, margin / 2 + 1e-6)
       self.assertGreater(far, margin / 2 - 0.06)
-    self.assertEqual(crop_cache.margin_for(0.1, 0.1, 1.0, 0.0), crop_cache.MARGIN)
+    self.assertEqual(crop_cache.crop_shape(0.1, 0.1), crop_cache.USUAL_SHAPE)
 
 
 class KeysTest(absltest.TestCase):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pifa_jax.face_models import load_face_model
 from pifa_jax.geometry import projection
-from pifa_jax.learning import network
+from pifa_jax.learning import network, network_config
 from pifa_jax.types import FaceParams
 from tests.toy_model import make_toy_model
 

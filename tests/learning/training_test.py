@@ -13,6 +13,7 @@ from pifa_jax.learning import (
   batching,
   checkpoints,
   network,
+  network_config,
   optimizer,
   parallel,
   training,

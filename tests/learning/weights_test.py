@@ -14,7 +14,7 @@ import pifa_jax
 from pifa_jax.datasets import synthetic
 from pifa_jax.face_models import face_model_hash, load_face_model
 from pifa_jax.files import array_files
-from pifa_jax.learning import network, weights
+from pifa_jax.learning import network_config, weights
 from tests import program_runs
 
 

@@ -4,7 +4,7 @@ from absl.testing import absltest
 
 from experiments.benchmark import counts, inputs
 from pifa_jax import face_models
-from pifa_jax.learning import network
+from pifa_jax.learning import network_config
 
 
 class CountsTest(absltest.TestCase):
@@ -17,7 +17,9 @@ class CountsTest(absltest.TestCase):
     # 0.88 G multiply-adds a face (0.38 convolutions, 0.50 fully connected), and six
     # shape products of 3 Q K.
     shape = 6 * 228 * self.model.num_vertices
-    flops = counts.network_flops(network_config.PRESETS['paper'], self.model) - 6 * shape
+    flops = (
+      counts.network_flops(network_config.PRESETS['paper'], self.model) - 6 * shape
+    )
     self.assertAlmostEqual(flops / 2e9, 0.88, delta=0.01)
 
   def test_the_shape_is_counted_as_its_arrays_are(self):

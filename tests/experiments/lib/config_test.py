@@ -6,7 +6,7 @@ from absl import flags
 from absl.testing import absltest, flagsaver
 
 from experiments.lib import config, synthetic_data
-from pifa_jax.learning import batching, network, optimizer, training, weights
+from pifa_jax.learning import batching, network_config, optimizer, training, weights
 
 
 def _config():
