@@ -127,5 +127,6 @@ def _pair(text):
 _PARSERS: dict[Any, Callable[[str], Any]] = {
   tuple[str, ...]: str,
   tuple[float, ...]: float,
+  tuple[int, ...]: int,
   tuple[tuple[float, float], ...]: _pair,
 }

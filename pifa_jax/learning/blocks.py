@@ -8,7 +8,6 @@ from pifa_jax.learning.network_config import NetworkConfig
 from pifa_jax.learning.normalization import BatchNorm
 from pifa_jax.types import Array
 
-_GROUPS = 8  # of group normalisation
 _ENTRY_CHANNELS = 32  # at a quarter of the crop, before the residual units
 _LAST_CHANNELS = 32  # at a sixteenth of the crop, before the FC layers
 
@@ -188,20 +187,14 @@ def _conv(cfg, channels, name, *, size=3, stride=1):
 
 def _norm(cfg, train, axis_name, name, *, relu=True, scale_init=nn.initializers.ones):
   """Normalisation, and ReLU unless it comes later."""
-  if cfg.norm == 'batch':
-    return BatchNorm(
-      train=train,
-      momentum=cfg.batch_norm_momentum,
-      axis_name=axis_name,
-      relu=relu,
-      scale_init=scale_init,
-      name=name,
-    )
-  # Flax takes the statistics in float32 whatever the dtype of x.
-  norm = nn.GroupNorm(
-    _GROUPS, dtype=jnp.dtype(cfg.precision), scale_init=scale_init, name=name
+  return BatchNorm(
+    train=train,
+    momentum=cfg.batch_norm_momentum,
+    axis_name=axis_name,
+    relu=relu,
+    scale_init=scale_init,
+    name=name,
   )
-  return lambda x: nn.relu(norm(x)) if relu else norm(x)
 
 
 def _update(cfg, x, update_size, train, dropout_keys):

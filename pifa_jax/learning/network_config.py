@@ -9,7 +9,6 @@ from pifa_jax.settings import setting
 
 INPUTS = ('IFV', 'FV', 'IV')
 PRECISIONS = ('float32', 'bfloat16')
-NORMS = ('batch', 'group')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +77,6 @@ class NetworkConfig:
     'convolutions of Table 1 (BUILD_NOTES.md D-93).',
   )
   width: int = setting(96, 'Filters of the residual units.', low=8)
-  norm: str = setting(
-    'batch',
-    'Normalisation after every convolution; group = of each image by itself.',
-    choices=NORMS,
-  )
   precision: str = setting(
     'float32',
     'Of activations and matrix products; geometry, statistics, losses and weights '

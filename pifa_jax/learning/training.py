@@ -303,11 +303,7 @@ def train_step(
     )
     # The second factor is 1 but where faces lack labels.
     nme = summed_errors(predicted, batch) / total * (total / num_labelled)
-    return jnp.sum(weights * per_block), (
-      updated.get('batch_stats', {}),
-      per_block,
-      nme,
-    )
+    return jnp.sum(weights * per_block), (updated['batch_stats'], per_block, nme)
 
   (value, (batch_stats, per_block, nme)), grads = jax.value_and_grad(
     objective, has_aux=True
@@ -363,7 +359,7 @@ def init_state(
     skipped=jnp.zeros((), jnp.int32),
     skipped_in_row=jnp.zeros((), jnp.int32),
     params=variables['params'],
-    batch_stats=variables.get('batch_stats', {}),
+    batch_stats=variables['batch_stats'],
     opt_state=optimizer.init(variables['params']),
   )
 
