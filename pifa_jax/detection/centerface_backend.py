@@ -11,7 +11,8 @@ import numpy as np
 
 from pifa_jax.detection.detections import BoxMap, Detections, merge
 
-# python -m experiments.fit_detector_boxes --detector=centerface
+# python -m experiments.fit_detector_boxes --detector=centerface --face_model=builtin \
+#     --num_test=64
 BOX_MAP = BoxMap(size=0.892, down=0.106)
 _STRIDE = 4  # image pixels a pixel of the heat map
 _MULTIPLE = 32  # the network halves the image five times
@@ -20,7 +21,11 @@ _LOWEST = 0.1
 
 
 class CenterfaceBackend:
-  """See `detector.Backend`."""
+  """See `detector.Backend`.
+
+  The threshold: of the synthetic faces of `experiments.fit_detector_boxes` 59, 55 and
+  52 of 64 are found at 0.4, 0.5 and 0.6, with no false one.
+  """
 
   box_map = BOX_MAP
   min_score = 0.5

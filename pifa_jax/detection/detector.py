@@ -18,6 +18,8 @@ _SIDE = 640
 # In half that size very large faces look as in the detector's training; of photos not
 # much larger it would be the same again.
 _HALF_ABOVE = 480
+# Photos smaller than this are looked at twice as large if no face is found.
+_ENLARGED_BELOW = 320
 # The most pixels a side that are looked at for small faces.
 _LARGEST_SIDE = 2560
 # In looks of other sizes only faces count that need them, by the side of their box in
@@ -155,15 +157,21 @@ class Detector:
     if backend is None or not image.size:
       return detections.no_faces()
     longest = max(image.shape[:2])
-    parts = []
-    for side in look_sides(longest, backend.smallest, self._config.min_size):
-      found = backend.find(_scaled(image, side / longest))
-      width = np.sqrt(np.prod(found.boxes[:, 2:], axis=1))
-      good = (found.scores >= self.min_score) & _of_look(
-        width, side, min(_SIDE, longest)
-      )
-      parts.append(found.take(good).moved(longest / side))
-    return detections.merge(parts)
+    sides = look_sides(longest, backend.smallest, self._config.min_size)
+    faces = detections.merge([self._look(backend, image, side) for side in sides])
+    if not len(faces) and longest < _ENLARGED_BELOW:
+      faces = self._look(backend, image, 2 * longest)
+    return faces
+
+  def _look(self, backend, image, side):
+    """What is found in the photo at another size, in pixels of the photo."""
+    longest = max(image.shape[:2])
+    found = backend.find(_scaled(image, side / longest))
+    width = np.sqrt(np.prod(found.boxes[:, 2:], axis=1))
+    good = found.scores >= self.min_score
+    if side <= longest:
+      good &= _of_look(width, side, min(_SIDE, longest))
+    return found.take(good).moved(longest / side)
 
 
 def look_sides(longest: int, smallest: float, min_size: float) -> list[int]:

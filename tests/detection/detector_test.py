@@ -31,7 +31,7 @@ def _example():
 
 
 class _Fake:
-  """A backend that finds bright squares of one size, and notes what it was shown."""
+  """A backend that always finds the same, and notes the sizes that it was shown."""
 
   box_map = BoxMap(size=1.5, down=0.0)
   min_score = 0.5
@@ -90,10 +90,14 @@ class ExampleTest(parameterized.TestCase):
 
 
 class DetectorTest(parameterized.TestCase):
-  def test_looks_at_a_small_photo_once_as_it_is(self):
+  def test_looks_at_a_small_photo_as_it_is_and_enlarged_if_nothing_is_found(self):
+    image = np.zeros((90, 120, 3), np.uint8)
+    backend = _Fake([[9.5, 9.5, 40, 40]], [0.9])
+    _with(backend).detect(image)
+    self.assertEqual(backend.shapes, [(90, 120, 3)])
     backend = _Fake([], [])
-    _with(backend).detect(np.zeros((30, 40, 3), np.uint8))
-    self.assertEqual(backend.shapes, [(30, 40, 3)])
+    _with(backend).detect(image)
+    self.assertEqual(backend.shapes, [(90, 120, 3), (180, 240, 3)])
 
   @parameterized.parameters(
     (400, 20, [400]),
