@@ -1,4 +1,4 @@
-"""Tests of inference.py: boxes, batches and pixels of the photo."""
+"""Tests of Aligner: boxes, batches and pixels of the photo."""
 
 from absl.testing import absltest
 import jax

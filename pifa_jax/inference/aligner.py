@@ -1,7 +1,8 @@
 """Fits faces in boxes of photos: landmarks, visibility, pose and P in image pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -12,12 +13,15 @@ from pifa_jax.files.box_files import box_problem
 from pifa_jax.geometry import boxes as box_lib
 from pifa_jax.geometry import cropping, morphable_model, projection
 from pifa_jax.geometry import mirror as mirror_lib
+from pifa_jax.inference import batching, search
+from pifa_jax.inference import confidence as confidence_lib
+from pifa_jax.inference import signs as signs_lib
 from pifa_jax.learning import network
 from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
 
-_BATCH = 32  # faces a call at most; fewer are padded to a power of two
-# Nothing is gained by rotating heads that are as upright as most in training.
-_UPRIGHT = np.deg2rad(15.0)
+_BATCH = 32  # faces a call at most
+_SIZES = (_BATCH, 8, 1)  # batch sizes that are compiled, each when it is first needed
+_MAX_BYTES = 256_000_000  # of photos that are open at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +39,9 @@ class AlignedFaces:
     params: P, with a leading axis of n, in pixels of the photo.
     pose: 'yaw', 'pitch', 'roll' (n,) radians, 'rotation' (n, 3, 3), 'scale' (n,),
       'translation' (n, 2), as `projection.pose_from_camera` gives them.
+    confidence: (n,) in [0, 1]: the probability that the landmarks are within 10 % of
+      their box; None if the aligner was not given a `Confidence`.
+    signs: name -> (n,) what the confidence is made of (`inference.signs`).
   """
 
   boxes: np.ndarray
@@ -44,6 +51,8 @@ class AlignedFaces:
   visible: dict[str, np.ndarray]
   params: FaceParams
   pose: dict[str, np.ndarray]
+  confidence: np.ndarray | None
+  signs: dict[str, np.ndarray]
 
   def __len__(self) -> int:
     return len(self.boxes)
@@ -61,6 +70,8 @@ class Aligner:
     mirror: bool = False,
     box_scale: float = 1.0,
     upright: bool = False,
+    first_scale: float = 1.0,
+    confidence: confidence_lib.Confidence | None = None,
   ):
     """Prepares the geometry of a network.
 
@@ -74,6 +85,11 @@ class Aligner:
         In training it was `TrainedWeights.box_scale` on average (BUILD_NOTES.md D-80).
       upright: further passes rotate the box with the head, if that is rotated by more
         than 15 degrees: heads in training are mostly upright (BUILD_NOTES.md D-82).
+      first_scale: side of the first box over that of the given box, for weights that
+        were trained with wider crops than the boxes of users.
+      confidence: of the same weights. Faces then get a confidence, and those for which
+        it is low are searched from other first boxes, too; the result is replaced only
+        by one that is clearly surer.
 
     Raises:
       ValueError: if the model lacks a scheme, or is not symmetric and `mirror` is
@@ -84,14 +100,19 @@ class Aligner:
         f'Aligner: box_scale={box_scale}; it must be above 0, 1 = the box of the '
         'landmarks.'
       )
-    signs = mirror_lib.coefficient_signs(model) if mirror else None
-    if mirror and signs is None:
+    flips = mirror_lib.coefficient_signs(model) if mirror else None
+    if mirror and flips is None:
       raise ValueError(
         'Aligner: the face model or its bases have no symmetry, which mirror=True '
         'needs; use mirror=False.'
       )
-    self._size, self._box_scale = config.crop_size, box_scale
-    self._upright = upright
+    self._size = config.crop_size
+    self._plan = search.Plan(
+      box_scale=box_scale,
+      first_scale=first_scale,
+      upright=upright,
+      confidence=confidence,
+    )
     self._geometry = network.network_geometry(model, config)
     self._parts = {
       name: projection.landmark_model(model, name) for name in ('ibug68', *schemes)
@@ -104,19 +125,31 @@ class Aligner:
       if mirror:
         image = jnp.concatenate([image, image[:, :, ::-1]])
       outputs: Any = net.apply(variables, image, geometry)
-      faces = jax.vmap(lambda vector: unflatten_params(vector, model.num_identity))(
-        outputs['params'][-1]
+      vectors = outputs['params'][-2:]  # before and after the last block
+      part = parts['ibug68']
+      unflatten = jax.vmap(lambda vector: unflatten_params(vector, model.num_identity))
+      points = jax.vmap(
+        lambda face: projection.project(face.camera, morphable_model.shape(part, face))
       )
-      if signs is not None:
-        faces, of_flipped = (
-          jax.tree.map(lambda x, i=i: jnp.split(x, 2)[i], faces) for i in (0, 1)
+      before, faces = unflatten(vectors[0]), unflatten(vectors[-1])
+      of_mirror = None
+      if flips is not None:
+        count = len(crops)
+        back = lambda faces: jax.vmap(mirror_lib.mirror_params, (0, None, None))(
+          jax.tree.map(lambda x: x[count:], faces), flips, config.crop_size
         )
-        faces = jax.vmap(mirror_lib.mean_with_mirror, in_axes=(0, 0, None, None))(
-          faces, of_flipped, signs, config.crop_size
+        ahead = lambda faces: jax.tree.map(lambda x: x[:count], faces)
+        of_mirror = jnp.stack([points(ahead(faces)), points(back(faces))], axis=1)
+        before, faces = (
+          jax.tree.map(lambda a, b: (a + b) / 2, ahead(both), back(both))
+          for both in (before, faces)
         )
+      signs = jax.vmap(
+        functools.partial(signs_lib.of_a_call, part, crop_size=config.crop_size)
+      )(faces, points(faces), points(before), of_mirror)
       return jax.vmap(
         lambda face, box, angle: _describe(face, box, angle, config.crop_size, parts)
-      )(faces, boxes, angles)
+      )(faces, boxes, angles) | {'signs': signs}
 
     self._fit = jax.jit(fit)
 
@@ -140,56 +173,113 @@ class Aligner:
       ValueError: if an argument has another shape or type, or if a box is not finite,
         has no area or lies outside the photo.
     """
-    image, boxes = _checked(image, boxes)
+    (faces,) = self.align_many(variables, [(image, boxes)], passes=passes)
+    return faces
+
+  def align_many(
+    self,
+    variables: dict[str, Any],
+    photos: Iterable[tuple[np.ndarray, Array]],
+    *,
+    passes: int = 1,
+  ) -> Iterator[AlignedFaces]:
+    """Fits the faces of many photos, those of several photos in one batch.
+
+    Args:
+      variables: {'params', 'batch_stats'} of the network.
+      photos: (image, boxes) as `align` takes them. They are read a batch ahead of what
+        is returned, and no further while those that are open hold 256 MB.
+      passes: as in `align`.
+
+    Yields:
+      What `align` returns of every photo, in their order.
+
+    Raises:
+      ValueError: as `align`; faces of earlier photos may not have been returned yet.
+    """
     if passes < 1:
       raise ValueError(f'align(): passes={passes}; use 1 or more.')
-    angles = np.zeros(len(boxes), np.float32)
-    found = self._one_pass(variables, image, boxes, angles)
-    for _ in range(passes - 1):
-      if self._upright:
-        angles = _roll_angles(found['params'].camera)
-      boxes = _boxes_of(found['landmarks']['ibug68'], angles, self._box_scale)
-      found = self._one_pass(variables, image, boxes, angles)
+    plan = dataclasses.replace(self._plan, passes=passes)
+
+    def groups():
+      for image, boxes in photos:
+        image, boxes = _checked(image, boxes)
+        yield batching.Group(
+          [search.search(plan, image, box) for box in boxes], image.nbytes
+        )
+
+    results = batching.run(
+      groups(),
+      functools.partial(self._submit, variables),
+      batch_size=_BATCH,
+      max_bytes=_MAX_BYTES,
+    )
+    for found in results:
+      yield self._faces(variables, found)
+
+  def _submit(self, variables, requests):
+    """Begins to fit (image, square box, angle); returns what waits for the results."""
+    started, first = [], 0
+    for size in batching.split(len(requests), _SIZES):
+      some = requests[first : first + size]
+      first += len(some)
+      crops = np.zeros((size, self._size, self._size, 3), np.uint8)
+      boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (size, 1))
+      angles = np.zeros(size, np.float32)
+      for row, request in enumerate(some):
+        boxes[row], angles[row] = request.box, request.angle
+        crops[row] = self._crop(request.image, boxes[row], angles[row])
+      out = self._fit(variables, crops, boxes, angles, self._geometry, self._parts)
+      started.append((len(some), out))
+
+    def wait():
+      outcomes = []
+      for count, out in started:
+        out = jax.device_get(out)
+        outcomes += [jax.tree.map(lambda a, i=i: a[i], out) for i in range(count)]
+      return outcomes
+
+    return wait
+
+  def _crop(self, image, box, angle):
+    if angle:
+      return cropping.crop_rotated(image, box, self._size, angle)
+    return cropping.crop(image, box, self._size)
+
+  def _faces(self, variables, results):
+    """The results of one photo, stacked."""
+    if results:
+      found = jax.tree.map(lambda *a: np.stack(a), *[r.found for r in results])
+    else:  # of the right shapes, without a call
+      one = np.zeros
+      shapes = jax.eval_shape(
+        self._fit,
+        variables,
+        one((1, self._size, self._size, 3), np.uint8),
+        one((1, 4), np.float32),
+        one(1, np.float32),
+        self._geometry,
+        self._parts,
+      )
+      found = jax.tree.map(lambda a: np.zeros((0, *a.shape[1:]), a.dtype), shapes)
     return AlignedFaces(
-      boxes=np.asarray(boxes),
-      angles=angles,
+      boxes=np.array([r.box for r in results], np.float64).reshape(-1, 4),
+      angles=np.array([r.angle for r in results], np.float32),
       params=found['params'],
       pose=found['pose'],
+      confidence=None
+      if self._plan.confidence is None
+      else np.array([r.confidence for r in results], np.float32),
+      signs=found['signs']
+      | {
+        name: np.array([r.signs[name] for r in results], np.float32)
+        for name in (results[0].signs if results else ())
+      },
       **{
         what: {name: found[what][name] for name in self._schemes}
         for what in ('landmarks', 'frontability', 'visible')
       },
     )
-
-  def _one_pass(self, variables, image, boxes, angles):
-    """One batch after the other: crops, network, and what is reported of its P."""
-    squares = np.zeros((len(boxes), 4), np.float32)
-    for row, box in enumerate(boxes.astype(np.float32)):
-      squares[row] = box_lib.square_box(box)
-    parts = []
-    # One call even without a box: its results have the right shapes.
-    for start in range(0, max(len(squares), 1), _BATCH):
-      some = squares[start : start + _BATCH]
-      size = 1 << max(len(some) - 1, 0).bit_length()
-      padded = np.concatenate(
-        [some, np.tile(np.array([[0, 0, 1, 1]], np.float32), (size - len(some), 1))]
-      )
-      padded_angles = np.zeros(size, np.float32)
-      padded_angles[: len(some)] = angles[start : start + _BATCH]
-      crops = np.stack(
-        [
-          cropping.crop_rotated(image, box, self._size, angle)
-          if angle
-          else cropping.crop(image, box, self._size)
-          for box, angle in zip(padded, padded_angles, strict=True)
-        ]
-      )
-      out = jax.device_get(
-        self._fit(variables, crops, padded, padded_angles, self._geometry, self._parts)
-      )
-      count = len(some)
-      parts.append(jax.tree.map(lambda a, count=count: a[:count], out))
-    return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
 
 def _checked(image, boxes):
@@ -233,21 +323,3 @@ def _describe(face, box, angle, crop_size, parts):
     'visible': {name: projection.is_visible(g) for name, g in front.items()},
     'pose': projection.pose_from_camera(face.camera),
   }
-
-
-def _roll_angles(cameras):
-  """(n,) clockwise angles from up in the photo to up of the heads; small ones are 0."""
-  up = np.asarray(cameras)[:, :, 1]  # where the model's y axis points; rows run down
-  angles = np.arctan2(up[:, 0], -up[:, 1])
-  return np.where(np.abs(angles) > _UPRIGHT, angles, np.float32(0))
-
-
-def _boxes_of(points, angles, box_scale):
-  """(n, 4) boxes about (n, N, 2) points, yet to be rotated; at least a pixel wide."""
-  angle = jax.vmap(box_lib.rotate_points)
-  middle = points.mean(axis=1)
-  upright = angle(points, middle, -angles)
-  low, high = upright.min(axis=1), upright.max(axis=1)
-  centre = angle((low + high) / 2, middle, angles)
-  sides = box_scale * jnp.maximum(high - low, 1.0)
-  return np.concatenate([centre - sides / 2, sides], axis=1)
