@@ -93,20 +93,23 @@ class Aligner:
 
     Raises:
       ValueError: if the model lacks a scheme, or is not symmetric and `mirror` is
-        wanted, or `box_scale` is not above 0.
+        wanted, or `box_scale` or `first_scale` is not above 0.
     """
-    if not box_scale > 0:
-      raise ValueError(
-        f'Aligner: box_scale={box_scale}; it must be above 0, 1 = the box of the '
-        'landmarks.'
-      )
+    for name, value, unit in (
+      ('box_scale', box_scale, 'landmarks'),
+      ('first_scale', first_scale, 'user'),
+    ):
+      if not value > 0:
+        raise ValueError(
+          f'Aligner: {name}={value}; it must be above 0, 1 = the box of the {unit}.'
+        )
     flips = mirror_lib.coefficient_signs(model) if mirror else None
     if mirror and flips is None:
       raise ValueError(
         'Aligner: the face model or its bases have no symmetry, which mirror=True '
         'needs; use mirror=False.'
       )
-    self._size = config.crop_size
+    self._size, self._mirror = config.crop_size, mirror
     self._plan = search.Plan(
       box_scale=box_scale,
       first_scale=first_scale,
@@ -200,6 +203,7 @@ class Aligner:
     if passes < 1:
       raise ValueError(f'align(): passes={passes}; use 1 or more.')
     plan = dataclasses.replace(self._plan, passes=passes)
+    plan.check(mirror=self._mirror)
 
     def groups():
       for image, boxes in photos:
@@ -242,6 +246,7 @@ class Aligner:
     return wait
 
   def _crop(self, image, box, angle):
+    image, box = _neighbourhood(image, box, self._size)
     if angle:
       return cropping.crop_rotated(image, box, self._size, angle)
     return cropping.crop(image, box, self._size)
@@ -280,6 +285,23 @@ class Aligner:
         for what in ('landmarks', 'frontability', 'visible')
       },
     )
+
+
+def _neighbourhood(image, box, crop_size):
+  """The part of a photo that a crop of a square reads, and the square in it.
+
+  The time of a crop grows with the photo that it is given.
+  """
+  # A rotated crop reads a square sqrt(2) times as wide, and pixels count that are up to
+  # two steps away.
+  reach = 0.25 * box[2:] + 2 * np.ceil(box[2:] / crop_size) + 4
+  low = np.maximum(np.floor(box[:2] - reach), 0).astype(int)
+  high = np.maximum(np.ceil(box[:2] + box[2:] + reach), 1).astype(int)
+  height, width = image.shape[:2]
+  # At least a few pixels, also where the square is outside.
+  low = np.minimum(low, np.maximum([width - 8, height - 8], 0))
+  part = image[low[1] : high[1] + 8, low[0] : high[0] + 8]
+  return part, np.concatenate([box[:2] - low, box[2:]]).astype(np.float32)
 
 
 def _checked(image, boxes):

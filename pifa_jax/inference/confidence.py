@@ -16,8 +16,8 @@ from pifa_jax.inference import signs as signs_lib
 
 # A face is found if its mean error is below this share of its landmarks' box.
 FOUND_BELOW = 0.10
-# These are signed: both a box that is too large and one that is too small are doubtful.
-_SIGNED = ('size', 'given_size')
+# A face that is much larger than its box is as doubtful as one that is much smaller.
+_SIGNED = ('given_size',)
 # Keeps the weight of a sign that tells nothing near 0; in units of a sample.
 _RIDGE = 1.0
 # Nothing is surer than the few hundred faces of a fit can tell.

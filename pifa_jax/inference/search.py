@@ -47,6 +47,34 @@ class Plan:
   upright: bool = False
   confidence: Confidence | None = None
 
+  @property
+  def confidence_of_first(self) -> bool:
+    """Whether first passes are compared: not if nothing is searched again."""
+    return self.confidence is not None and self.confidence.retry_below > 0
+
+  def check(self, *, mirror: bool) -> None:
+    """Refuses a confidence that was not fitted for this kind of search.
+
+    Args:
+      mirror: whether the mirrored crops are fitted, too.
+
+    Raises:
+      ValueError: with one sentence.
+    """
+    if self.confidence is None:
+      return
+    kinds = ['further'] if self.passes > 1 else []
+    if self.confidence_of_first or not kinds:
+      kinds.append('first')
+    for kind in kinds:
+      name = f'{"mirror" if mirror else "plain"}_{kind}'
+      if name not in self.confidence.functions:
+        raise ValueError(
+          f'The confidence has no function {name!r}, only '
+          f'{", ".join(sorted(self.confidence.functions))}; make it again with '
+          'python -m experiments.calibrate, or search as it was fitted.'
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -166,7 +194,9 @@ def _further_passes(plan, image, given, results):
 def _result(plan, given, box, angle, found, before):
   signs = signs_lib.of_a_search(found['landmarks']['ibug68'], before, given)
   sure = None
-  if plan.confidence is not None:
+  # The first of several passes is judged only among others.
+  judged = before is not None or plan.passes == 1 or plan.confidence_of_first
+  if plan.confidence is not None and judged:
     sure = plan.confidence({**found['signs'], **signs})
   return Result(box, angle, found, signs, sure)
 

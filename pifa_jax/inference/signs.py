@@ -1,7 +1,7 @@
 """What a network's own results say of how well they fit: signs of agreement.
 
 A lost face is found out without labels: its mirror image is fitted elsewhere, another
-pass moves it, its shape or its camera is one that no face has.
+pass moves it, its shape is one that no face has.
 """
 
 import jax
@@ -11,16 +11,7 @@ import numpy as np
 from pifa_jax.types import Array, FaceParams, MorphableModel
 
 # Of one call of the network; 'mirror' only if the mirrored crop was fitted, too.
-OF_A_CALL = (
-  'mirror',
-  'blocks',
-  'identity',
-  'expression',
-  'stretch',
-  'skew',
-  'size',
-  'offset',
-)
+OF_A_CALL = ('mirror', 'blocks', 'identity', 'expression', 'size', 'offset')
 # Of a pass against the one before, and of a result against the given box.
 OF_A_SEARCH = ('moved', 'given_size', 'given_offset')
 # Below these a logarithm would take rounding for agreement.
@@ -68,16 +59,11 @@ def of_a_call(
   rms = lambda values, deviations: jnp.sqrt(
     jnp.sum((values / deviations) ** 2) / max(values.size, 1)
   )
-  rows = face.camera[:, :3]
-  lengths = jnp.maximum(jnp.linalg.norm(rows, axis=1), 1e-6)
   middle = (jnp.min(points, axis=0) + jnp.max(points, axis=0)) / 2
   found = {
     'blocks': log(distance(points, before)),
     'identity': log(rms(face.identity, model.identity_stddev)),
     'expression': log(rms(face.expression, model.expression_stddev)),
-    # A weak-perspective camera has orthogonal rows of one length.
-    'stretch': log(jnp.abs(jnp.log(lengths[0] / lengths[1]))),
-    'skew': log(jnp.abs(jnp.vdot(rows[0], rows[1])) / (lengths[0] * lengths[1])),
     'size': jnp.log(side / crop_size),
     'offset': log(jnp.linalg.norm(middle - (crop_size - 1) / 2) / side),
   }

@@ -21,8 +21,10 @@ class ConfidenceTest(absltest.TestCase):
     rng = np.random.default_rng(0)
     self.signs = _signs(rng, 4000)
     # Lost faces: the mirror contradicts, or the box is much too large or too small.
-    total = -2 * (self.signs['mirror'] + 3) + 2 - 1.5 * (self.signs['size'] + 3) ** 2
-    self.signs['size'] = self.signs['size'] + 3
+    total = (
+      -2 * (self.signs['mirror'] + 3) + 2 - 1.5 * (self.signs['given_size'] + 3) ** 2
+    )
+    self.signs['given_size'] = self.signs['given_size'] + 3
     self.probability = 1 / (1 + np.exp(-total))
     self.found = rng.random(4000) < self.probability
 
@@ -30,7 +32,7 @@ class ConfidenceTest(absltest.TestCase):
     function = confidence_lib.fit(self.signs, self.found)
     # A few times 1 / sqrt(4000 p (1 - p)), the error of the fit.
     self.assertAlmostEqual(function.weights['mirror'], -2, delta=0.2)
-    self.assertAlmostEqual(function.weights['size_squared'], -1.5, delta=0.2)
+    self.assertAlmostEqual(function.weights['given_size_squared'], -1.5, delta=0.2)
     self.assertAlmostEqual(function.weights['moved'], 0, delta=0.15)
     sure = function(self.signs)
     self.assertLess(np.abs(sure - self.probability).mean(), 0.03)
