@@ -173,7 +173,7 @@ def _confidence(trained_run, checkpoint: str) -> Confidence | None:
       'faces are not searched again; python -m experiments.calibrate makes one.'
     )
   elif not f.retry:
-    found = dataclasses.replace(found, retry_below=0.0)
+    found = dataclasses.replace(found, retry_below={})
   return found
 
 

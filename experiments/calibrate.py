@@ -147,7 +147,7 @@ def main(run: cli.Run) -> int:
   images, landmarks = np.asarray(crops.images), np.asarray(crops.landmarks)
   tries = draw_boxes(landmarks, images.shape[1], amount.boxes_per_face, f.seed)
   fitting = tries.face < (1 - _HELD_OUT) * len(images)
-  functions, report, thresholds = {}, {}, []
+  functions, report, thresholds = {}, {}, {}
   for mirror in (True, False) if coefficient_signs(model) is not None else (False,):
     aligner = make_aligner(trained_run.config, model, mirror)
     for passes in (1, 2):
@@ -161,12 +161,10 @@ def main(run: cli.Run) -> int:
       report[kind] = _report(sure[~fitting], found[~fitting])
       print(f'{kind}: {report[kind]}', flush=True)
       in_good_boxes = sure[fitting & found & (tries.kind == _FITS)]
-      thresholds.append(np.quantile(in_good_boxes, _RETRIED))
-  confidence = confidence_lib.Confidence(
-    functions, float(np.clip(np.median(thresholds), *_BOUNDS))
-  )
+      thresholds[kind] = float(np.clip(np.quantile(in_good_boxes, _RETRIED), *_BOUNDS))
+  confidence = confidence_lib.Confidence(functions, thresholds)
   confidence_file.write(f.output, confidence, checkpoint, report)
-  print(f'{f.output}: searched again below {confidence.retry_below:.2f}.')
+  print(f'{f.output}: searched again below {cli.json_value(thresholds)}.')
   return cli.EXIT_OK
 
 

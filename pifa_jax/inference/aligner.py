@@ -21,6 +21,7 @@ from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
 
 _BATCH = 32  # faces a call at most
 _SIZES = (_BATCH, 8, 1)  # batch sizes that are compiled, each when it is first needed
+_LOOSE = 1.15  # side of the usual given box over that of the landmarks' box
 _MAX_BYTES = 256_000_000  # of photos that are open at a time
 
 
@@ -70,7 +71,7 @@ class Aligner:
     mirror: bool = False,
     box_scale: float = 1.0,
     upright: bool = False,
-    first_scale: float = 1.0,
+    first_scale: float | None = None,
     confidence: confidence_lib.Confidence | None = None,
   ):
     """Prepares the geometry of a network.
@@ -85,8 +86,10 @@ class Aligner:
         In training it was `TrainedWeights.box_scale` on average (BUILD_NOTES.md D-80).
       upright: further passes rotate the box with the head, if that is rotated by more
         than 15 degrees: heads in training are mostly upright (BUILD_NOTES.md D-82).
-      first_scale: side of the first box over that of the given box, for weights that
-        were trained with wider crops than the boxes of users.
+      first_scale: side of the first box over that of the given box. By default 1,
+        and `box_scale / 1.15` for weights that were trained with wider crops: boxes of
+        data sets and detectors are 1.15 times as wide as those of the landmarks, or
+        more (BUILD_NOTES.md D-62).
       confidence: of the same weights. Faces then get a confidence, and those for which
         it is low are searched from other first boxes, too; the result is replaced only
         by one that is clearly surer.
@@ -95,6 +98,8 @@ class Aligner:
       ValueError: if the model lacks a scheme, or is not symmetric and `mirror` is
         wanted, or `box_scale` or `first_scale` is not above 0.
     """
+    if first_scale is None:
+      first_scale = max(1.0, box_scale / _LOOSE)
     for name, value, unit in (
       ('box_scale', box_scale, 'landmarks'),
       ('first_scale', first_scale, 'user'),

@@ -101,11 +101,12 @@ class Confidence:
 
   Attributes:
     functions: kind of search -> its function.
-    retry_below: searches whose confidence is lower try other first boxes.
+    retry_below: kind of search -> a confidence; searches with a lower one try other
+      first boxes. Kinds that are missing never do.
   """
 
   functions: dict[str, Logistic]
-  retry_below: float = 0.5
+  retry_below: dict[str, float] = dataclasses.field(default_factory=dict)
 
   def __call__(self, signs: Mapping[str, float]) -> float:
     """The confidence of one face.
@@ -120,6 +121,17 @@ class Confidence:
       KeyError: if there is no function for this kind of search.
     """
     return float(self.functions[kind_of(signs)](signs))
+
+  def doubts(self, signs: Mapping[str, float]) -> bool:
+    """Whether a search should try other first boxes.
+
+    Args:
+      signs: of a call and of its search.
+
+    Returns:
+      True if the confidence is below `retry_below`.
+    """
+    return self(signs) < self.retry_below.get(kind_of(signs), 0.0)
 
   def to_json(self) -> dict[str, Any]:
     """The JSON object of the card."""
@@ -145,7 +157,7 @@ class Confidence:
         )
         for kind, one in value['functions'].items()
       }
-      found = cls(functions, float(value['retry_below']))
+      found = cls(functions, {k: float(v) for k, v in value['retry_below'].items()})
     except (TypeError, KeyError, ValueError, AttributeError) as error:
       raise ValueError(
         'The confidence is not what experiments.calibrate writes '

@@ -50,7 +50,7 @@ class Plan:
   @property
   def confidence_of_first(self) -> bool:
     """Whether first passes are compared: not if nothing is searched again."""
-    return self.confidence is not None and self.confidence.retry_below > 0
+    return self.confidence is not None and any(self.confidence.retry_below.values())
 
   def check(self, *, mirror: bool) -> None:
     """Refuses a confidence that was not fitted for this kind of search.
@@ -109,6 +109,11 @@ class Result:
   signs: dict[str, float]
   confidence: float | None
 
+  @property
+  def all_signs(self) -> dict[str, float]:
+    """Those of the last call and of the search."""
+    return {**self.found['signs'], **self.signs}
+
 
 def search(
   plan: Plan, image: np.ndarray, given: np.ndarray
@@ -130,7 +135,7 @@ def search(
   (result,) = yield from _first_passes(plan, image, given, [first])
   for _ in range(plan.passes - 1):
     (result,) = yield from _further_passes(plan, image, given, [result])
-  if plan.confidence is None or result.confidence >= plan.confidence.retry_below:
+  if plan.confidence is None or not plan.confidence.doubts(result.all_signs):
     return result
   # In doubt: other first boxes, and those that look best go on.
   others = yield from _first_passes(plan, image, given, other_boxes(first))

@@ -160,7 +160,9 @@ class AlignTest(absltest.TestCase):
     checkpoint = json.loads((self.out / 'run.json').read_text())['checkpoint']
     weights = dict.fromkeys(confidence._names('plain_first'), 0.0)
     # However the faces look: above the threshold, so that nothing is searched again.
-    sure = confidence.Confidence({'plain_first': confidence.Logistic(1, weights)}, 0.7)
+    sure = confidence.Confidence(
+      {'plain_first': confidence.Logistic(1, weights)}, {'plain_first': 0.7}
+    )
     path = self.root / 'confidence.json'
     confidence_file.write(str(path), sure, checkpoint, {})
     self.align(boxes, '--nooverlay', f'--confidence={path}')

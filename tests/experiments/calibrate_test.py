@@ -90,7 +90,8 @@ class FileTest(absltest.TestCase):
   def test_what_is_written_is_read(self):
     weights = dict.fromkeys(confidence_lib._names('mirror_further'), 0.5)
     sure = confidence_lib.Confidence(
-      {'mirror_further': confidence_lib.Logistic(-1.5, weights)}, 0.4
+      {'mirror_further': confidence_lib.Logistic(-1.5, weights)},
+      {'mirror_further': 0.4},
     )
     with tempfile.TemporaryDirectory() as folder:
       path = pathlib.Path(folder) / 'c.json'

@@ -1,5 +1,7 @@
 """Tests of Aligner: boxes, batches and pixels of the photo."""
 
+import functools
+
 from absl.testing import absltest
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,19 @@ CONFIG = network.NetworkConfig(
 def _photo(height=60, width=80):
   rng = np.random.default_rng(0)
   return rng.integers(0, 255, (height, width, 3), np.uint8)
+
+
+@functools.cache
+def _with_mirror():
+  """The built-in face model, an aligner that fits mirrored crops, fresh weights."""
+  model = load_face_model('builtin')
+  net = network.PifaNetwork(CONFIG, model.num_params)
+  geometry = network.network_geometry(model, CONFIG)
+  return (
+    model,
+    Aligner(model, CONFIG, mirror=True),
+    network.init_variables(net, geometry, seed=0),
+  )
 
 
 class AlignerTest(absltest.TestCase):
@@ -84,12 +99,7 @@ class AlignerTest(absltest.TestCase):
     self.assertAlmostEqual(float(found.pose['yaw'][0]), float(yaw), places=5)
 
   def test_with_the_mirror_left_and_right_are_the_same(self):
-    model = load_face_model('builtin')
-    aligner = Aligner(model, CONFIG, mirror=True)
-    net = network.PifaNetwork(CONFIG, model.num_params)
-    variables = network.init_variables(
-      net, network.network_geometry(model, CONFIG), seed=0
-    )
+    model, aligner, variables = _with_mirror()
     photo, box = _photo(), [20.0, 10, 30, 32]
     here = aligner.align(variables, photo, [box])
     flipped = aligner.align(
@@ -164,6 +174,18 @@ class AlignerTest(absltest.TestCase):
       wide.boxes[0, :2] + wide.boxes[0, 2:] / 2, found[:2] + found[2:] / 2, atol=1e-3
     )
 
+  def test_wide_crops_of_training_widen_the_first_box(self):
+    for box_scale, first_scale, wanted in (
+      (1.15, None, 1.0),
+      (1.0, None, 1.0),
+      (1.38, None, 1.2),
+      (1.38, 1.5, 1.5),
+    ):
+      aligner = Aligner(
+        self.model, CONFIG, box_scale=box_scale, first_scale=first_scale
+      )
+      self.assertAlmostEqual(aligner._plan.first_scale, wanted)
+
   def test_further_passes_turn_the_box_with_the_head(self):
     aligner = Aligner(self.model, CONFIG, box_scale=1.1, upright=True)
     photo, box = _photo(), np.array([[20.0, 10, 30, 30], [3, 5, 24, 20]])
@@ -235,12 +257,7 @@ class AlignerTest(absltest.TestCase):
       self.assertIsNone(faces.confidence)
 
   def test_signs_of_the_mirror_and_of_the_passes(self):
-    model = load_face_model('builtin')
-    aligner = Aligner(model, CONFIG, mirror=True)
-    net = network.PifaNetwork(CONFIG, model.num_params)
-    variables = network.init_variables(
-      net, network.network_geometry(model, CONFIG), seed=0
-    )
+    _, aligner, variables = _with_mirror()
     # A crop that is its own mirror image, to a pixel: the two fits agree.
     photo = _photo()
     photo = np.concatenate([photo[:, :40], photo[:, 39::-1]], axis=1)
@@ -260,7 +277,7 @@ class AlignerTest(absltest.TestCase):
     sure = confidence_lib.Logistic(
       -30.0, {name: -10.0 * (name == 'moved') for name in names}
     )
-    confidence = confidence_lib.Confidence({'plain_further': sure}, 0.0)
+    confidence = confidence_lib.Confidence({'plain_further': sure})
     aligner = Aligner(self.model, CONFIG, confidence=confidence)
     found = aligner.align(self.variables, _photo(), [[10, 5, 30, 40]], passes=2)
     self.assertEqual(found.confidence.shape, (1,))

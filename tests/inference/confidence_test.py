@@ -53,7 +53,7 @@ class ConfidenceTest(absltest.TestCase):
     self.assertCountEqual(
       functions, ['mirror_further', 'plain_further', 'mirror_first', 'plain_first']
     )
-    whole = Confidence(functions, 0.4)
+    whole = Confidence(functions, {'plain_first': 0.4})
     read = Confidence.from_json(json.loads(json.dumps(whole.to_json())))
     self.assertEqual(read, whole)
     one = {name: value[0] for name, value in self.signs.items()}
@@ -62,6 +62,19 @@ class ConfidenceTest(absltest.TestCase):
     self.assertAlmostEqual(
       read(one), functions['plain_further']({n: one[n] for n in one})
     )
+
+  def test_doubt_has_a_threshold_of_its_kind(self):
+    function = confidence_lib.fit(self.signs, self.found)
+    one = {name: value[0] for name, value in self.signs.items()}
+    sure = float(function(one))
+    for thresholds, wanted in (
+      ({}, False),
+      ({'mirror_first': 1.0}, False),
+      ({'mirror_further': sure - 0.01}, False),
+      ({'mirror_further': sure + 0.01}, True),
+    ):
+      confidence = Confidence({'mirror_further': function}, thresholds)
+      self.assertEqual(confidence.doubts(one), wanted)
 
   def test_signs_that_are_not_finite_are_no_face(self):
     function = confidence_lib.fit(self.signs, self.found)
@@ -83,7 +96,7 @@ class ConfidenceTest(absltest.TestCase):
 
   def test_another_object_is_refused(self):
     good = Confidence(
-      {'mirror_further': confidence_lib.fit(self.signs, self.found)}, 0.5
+      {'mirror_further': confidence_lib.fit(self.signs, self.found)}
     ).to_json()
     renamed = json.loads(json.dumps(good).replace('"mirror"', '"mirrors"'))
     for value in (None, [], {}, {'functions': 3, 'retry_below': 0.5}, renamed):

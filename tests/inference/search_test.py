@@ -18,6 +18,9 @@ class _Sure(Confidence):
   def __call__(self, signs):
     return float(signs['told'])
 
+  def doubts(self, signs):
+    return self(signs) < 0.5
+
 
 def _network(request, reach, told=None):
   """Finds the face if its centre is near that of the crop; else points beside it."""
@@ -49,7 +52,7 @@ def _run(plan, box, reach, told=None):
 class SearchTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
-    self.plan = search_lib.Plan(passes=2, confidence=_Sure({}, 0.5))
+    self.plan = search_lib.Plan(passes=2, confidence=_Sure({}, {'plain_further': 0.5}))
 
   def found(self, result):
     middle = result.found['landmarks']['ibug68'].mean(axis=0)
