@@ -5,10 +5,13 @@
 
 boxes.json holds the faces: {"photo.jpg": [[x, y, width, height], ...], ...}, in pixels,
 with the names as in --input; a fifth number from 0 to 1 is a detector's score. Writes
-results.jsonl, a line per face, failures.jsonl, and an overlay per photo, in folders
-like those of --input.
+results.jsonl, a line per face, with the confidence that it was found, failures.jsonl,
+and an overlay per photo, in folders like those of --input.
 """
 
+from collections import deque
+from collections.abc import Iterator
+import concurrent.futures
 import dataclasses
 import json
 import pathlib
@@ -18,11 +21,18 @@ from typing import Any, TextIO
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli, figures, output_files, path_flags, restore
+from experiments.lib import (
+  cli,
+  confidence_file,
+  figures,
+  output_files,
+  path_flags,
+  restore,
+)
 from pifa_jax.files import box_files
 from pifa_jax.files.images import decode_image, find_images, read_image_size
 from pifa_jax.geometry.mirror import coefficient_signs
-from pifa_jax.inference import AlignedFaces, Aligner
+from pifa_jax.inference import AlignedFaces, Aligner, Confidence
 from pifa_jax.types import MorphableModel
 
 restore.define_flags()
@@ -56,10 +66,23 @@ flags.DEFINE_boolean(
   'Turn the photo for the further passes where the head is turned in it by more than '
   '15 degrees.',
 )
+path_flags.define_path(
+  'confidence',
+  None,
+  'File of experiments.calibrate; default: what the weights hold. Without either, '
+  'faces have no confidence, and doubtful ones are not searched again.',
+)
+flags.DEFINE_boolean(
+  'retry',
+  True,
+  'Where the confidence is low, try other first boxes, moved and scaled: six times '
+  'the work for these faces.',
+)
 flags.DEFINE_boolean(
   'overlay', True, 'Write each photo with its landmarks drawn on it.'
 )
 
+_AHEAD = 4  # photos that are decoded before their turn
 _WANTED_BOXES = '{"photo.jpg": [[x, y, width, height], ...]}'
 
 
@@ -120,20 +143,43 @@ def main(run: cli.Run) -> int:
   trained_run = restore.open_run(f.checkpoint)
   model = restore.face_model(trained_run, f, _log)
   step, variables, checkpoint = trained_run.load(model, f.weights)
-  aligner = _aligner(trained_run, model)
+  aligner = _aligner(trained_run, model, _confidence(trained_run, checkpoint))
   run.make_folder(f.workdir)
   run.open(str(workdir), checkpoint=checkpoint, checkpoint_step=step)
 
   counts = _Counts()
   with open(workdir / 'results.jsonl', 'w', encoding='utf-8') as file:
     session = _Session(aligner, variables, workdir, file, failures, counts)
-    for name, path in photos.items():
-      if name in boxes:
-        session.align(name, path, boxes[name])
+    session.align({name: photos[name] for name in photos if name in boxes}, boxes)
   return _report(workdir, counts, len(photos), failures)
 
 
-def _aligner(trained_run, model: MorphableModel) -> Aligner:
+def _confidence(trained_run, checkpoint: str) -> Confidence | None:
+  """That of --confidence, else that of the weights; None if there is none."""
+  f = flags.FLAGS
+  card = {}
+  if isinstance(trained_run, restore.WeightsFile):
+    card = trained_run.content.card
+  found = None
+  if f.confidence:
+    found = confidence_file.read(
+      f.confidence, {checkpoint, card.get('checkpoint', checkpoint)}
+    )
+  elif 'confidence' in card:
+    found = Confidence.from_json(card['confidence'])
+  if found is None:
+    _log(
+      'These weights have no confidence: results have "confidence": null, and doubtful '
+      'faces are not searched again; python -m experiments.calibrate makes one.'
+    )
+  elif not f.retry:
+    found = dataclasses.replace(found, retry_below={})
+  return found
+
+
+def _aligner(
+  trained_run, model: MorphableModel, confidence: Confidence | None
+) -> Aligner:
   """The aligner that the flags ask for."""
   f, config = flags.FLAGS, trained_run.config
   schemes = [
@@ -148,6 +194,7 @@ def _aligner(trained_run, model: MorphableModel) -> Aligner:
     mirror=f.mirror and coefficient_signs(model) is not None,
     box_scale=config.augment.box_scale,
     upright=f.upright,
+    confidence=confidence,
   )
 
 
@@ -237,8 +284,25 @@ def _check_format(
 
 
 @dataclasses.dataclass(frozen=True)
+class _Opened:
+  """A photo that is being aligned.
+
+  Attributes:
+    name: of the photo.
+    image: (H, W, 3) uint8 RGB.
+    boxes: of the photo.
+    good: rows of the boxes in which a face is looked for.
+  """
+
+  name: str
+  image: np.ndarray
+  boxes: box_files.PhotoBoxes
+  good: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
 class _Session:
-  """What aligning one photo after the other needs and leaves.
+  """What aligning photos needs and leaves.
 
   Attributes:
     aligner: of the run.
@@ -256,29 +320,50 @@ class _Session:
   failures: _Failures
   counts: _Counts
 
-  def align(self, name: str, path: pathlib.Path, boxes: box_files.PhotoBoxes) -> None:
-    """Aligns the faces of one photo; what fails does not keep the others back."""
+  def align(
+    self, photos: dict[str, pathlib.Path], boxes: dict[str, box_files.PhotoBoxes]
+  ) -> None:
+    """Aligns the faces of all photos; what fails does not keep the others back."""
     f = flags.FLAGS
-    for row, reason in boxes.problems.items():
-      self.failures.add(name, reason, row)
-    try:
-      image = decode_image(path.read_bytes(), 'it')
-      good = self._usable(name, boxes, image)
-      if not good:
-        return
-      faces = self.aligner.align(
-        self.variables, image, boxes.boxes[good], passes=f.passes
-      )
-    except (OSError, ValueError) as error:
-      self.failures.add(name, str(error))
-      return
-    for face, index in enumerate(good):
-      line = _line(name, faces, face, boxes, index)
-      self.results.write(json.dumps(cli.json_value(line)) + '\n')
-    self.counts.faces += len(faces)
-    self.counts.photos += 1
-    if f.overlay:
-      self._save_overlay(name, image, faces)
+    opened: deque[_Opened] = deque()
+
+    def usable():
+      for photo in self._opened(photos, boxes):
+        opened.append(photo)
+        yield photo.image, photo.boxes.boxes[photo.good]
+
+    for faces in self.aligner.align_many(self.variables, usable(), passes=f.passes):
+      photo = opened.popleft()
+      for face, index in enumerate(photo.good):
+        line = _line(photo.name, faces, face, photo.boxes, index)
+        self.results.write(json.dumps(cli.json_value(line)) + '\n')
+      self.counts.faces += len(faces)
+      self.counts.photos += 1
+      if f.overlay:
+        self._save_overlay(photo.name, photo.image, faces)
+
+  def _opened(self, photos, boxes) -> Iterator[_Opened]:
+    """Photos with a box that can be used; they are decoded in a thread, ahead."""
+    names = iter(photos)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+      ahead: deque[tuple[str, concurrent.futures.Future]] = deque()
+      while True:
+        while len(ahead) < _AHEAD and (name := next(names, None)) is not None:
+          ahead.append((name, pool.submit(_decode, photos[name])))
+        if not ahead:
+          return
+        name, future = ahead.popleft()
+        of_photo = boxes[name]
+        for row, reason in of_photo.problems.items():
+          self.failures.add(name, reason, row)
+        try:
+          image = future.result()
+        except (OSError, ValueError) as error:
+          self.failures.add(name, str(error))
+          continue
+        good = self._usable(name, of_photo, image)
+        if good:
+          yield _Opened(name, image, of_photo, good)
 
   def _usable(self, name, boxes, image) -> list[int]:
     """The boxes of a photo in which a face can be looked for."""
@@ -303,6 +388,10 @@ class _Session:
       self.failures.add(name, f'its overlay cannot be written: {error}')
 
 
+def _decode(path: pathlib.Path) -> np.ndarray:
+  return decode_image(path.read_bytes(), 'it')
+
+
 def _line(
   name: str, faces: AlignedFaces, face: int, boxes: box_files.PhotoBoxes, index: int
 ) -> dict[str, Any]:
@@ -325,6 +414,9 @@ def _line(
     'frontability': {k: rounded(v[face], 4) for k, v in faces.frontability.items()},
     **{f'{key}_degrees': value for key, value in degrees.items()},
     'rotation': rounded(faces.pose['rotation'][face], 6),
+    'confidence': None
+    if faces.confidence is None
+    else float(np.round(faces.confidence[face], 4)),
   }
 
 

@@ -12,7 +12,7 @@ import sys
 from absl import flags
 import numpy as np
 
-from experiments.lib import cli, path_flags, restore
+from experiments.lib import cli, confidence_file, path_flags, restore
 from pifa_jax.learning.weights import save_weights
 
 restore.define_flags()
@@ -22,6 +22,11 @@ flags.DEFINE_enum(
   'float16',
   ['float16', 'float32'],
   'Type of the kernels, which are nearly all of the file.',
+)
+path_flags.define_path(
+  'confidence',
+  None,
+  'File of experiments.calibrate for these weights; its numbers go into the card.',
 )
 flags.DEFINE_string('note', '', 'A sentence for the card in the file.')
 
@@ -47,6 +52,8 @@ def main(run: cli.Run) -> int:
     'step': int(step),
     'note': f.note,
   }
+  if f.confidence:
+    card['confidence'] = confidence_file.read(f.confidence, {checkpoint}).to_json()
   digest = save_weights(f.output, variables, card, dtype=np.dtype(f.kernel_dtype))
   size = os.path.getsize(f.output) / 1e6
   print(

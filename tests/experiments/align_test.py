@@ -9,6 +9,8 @@ import unicodedata
 from absl.testing import absltest
 import numpy as np
 
+from experiments.lib import confidence_file
+from pifa_jax.inference import confidence
 from tests import miniatures, program_runs
 
 _BOX = [20, 20, 56, 56]
@@ -141,6 +143,37 @@ class AlignTest(absltest.TestCase):
       np.testing.assert_allclose(line['box'][2:], [45, 45], atol=1e-9)
     right = {name: [[20, 20, 50, 50]] for name in names}
     self.assertNotIn('Warning', self.align(right).stderr)
+
+  def test_confidence(self):
+    names = [f'{i}.jpg' for i in range(5)]
+    self.put(*names)
+    boxes = {name: [_BOX] * (1 + i % 2) for i, name in enumerate(names)}
+    done = self.align(boxes, '--nooverlay')
+    self.assertEqual(done.stderr.count('These weights have no confidence'), 1)
+    lines = self.lines('results')
+    # In the order of the photos, faces in that of their boxes.
+    order = [(line['image'], line['face']) for line in lines]
+    self.assertEqual(order, sorted(order))
+    self.assertLen(order, 7)
+    self.assertTrue(all(line['confidence'] is None for line in lines))
+
+    checkpoint = json.loads((self.out / 'run.json').read_text())['checkpoint']
+    weights = dict.fromkeys(confidence._names('plain_first'), 0.0)
+    # However the faces look: above the threshold, so that nothing is searched again.
+    sure = confidence.Confidence(
+      {'plain_first': confidence.Logistic(1, weights)}, {'plain_first': 0.7}
+    )
+    path = self.root / 'confidence.json'
+    confidence_file.write(str(path), sure, checkpoint, {})
+    self.align(boxes, '--nooverlay', f'--confidence={path}')
+    again = self.lines('results')
+    for line, before in zip(again, lines, strict=True):
+      self.assertAlmostEqual(line['confidence'], 1 / (1 + np.exp(-1)), places=4)
+      self.assertEqual(line['landmarks'], before['landmarks'])
+
+    confidence_file.write(str(path), sure, 'others', {})
+    done = self.align(boxes, f'--confidence={path}', code=1)
+    self.assertIn('was fitted with the weights others, not with', done.stderr)
 
   def test_results_among_the_photos_are_refused(self):
     self.put('a.jpg')

@@ -1,4 +1,6 @@
-"""Tests of inference.py: boxes, batches and pixels of the photo."""
+"""Tests of Aligner: boxes, batches and pixels of the photo."""
+
+import functools
 
 from absl.testing import absltest
 import jax
@@ -9,6 +11,7 @@ from pifa_jax.face_models import load_face_model
 from pifa_jax.geometry import boxes as box_lib
 from pifa_jax.geometry import cropping, projection
 from pifa_jax.inference import Aligner
+from pifa_jax.inference import confidence as confidence_lib
 from pifa_jax.learning import network, network_config
 from tests.toy_model import make_toy_model
 
@@ -26,6 +29,19 @@ CONFIG = network_config.NetworkConfig(
 def _photo(height=60, width=80):
   rng = np.random.default_rng(0)
   return rng.integers(0, 255, (height, width, 3), np.uint8)
+
+
+@functools.cache
+def _with_mirror():
+  """The built-in face model, an aligner that fits mirrored crops, fresh weights."""
+  model = load_face_model('builtin')
+  net = network.PifaNetwork(CONFIG, model.num_params)
+  geometry = network.network_geometry(model, CONFIG)
+  return (
+    model,
+    Aligner(model, CONFIG, mirror=True),
+    network.init_variables(net, geometry, seed=0),
+  )
 
 
 class AlignerTest(absltest.TestCase):
@@ -83,12 +99,7 @@ class AlignerTest(absltest.TestCase):
     self.assertAlmostEqual(float(found.pose['yaw'][0]), float(yaw), places=5)
 
   def test_with_the_mirror_left_and_right_are_the_same(self):
-    model = load_face_model('builtin')
-    aligner = Aligner(model, CONFIG, mirror=True)
-    net = network.PifaNetwork(CONFIG, model.num_params)
-    variables = network.init_variables(
-      net, network.network_geometry(model, CONFIG), seed=0
-    )
+    model, aligner, variables = _with_mirror()
     photo, box = _photo(), [20.0, 10, 30, 32]
     here = aligner.align(variables, photo, [box])
     flipped = aligner.align(
@@ -163,6 +174,18 @@ class AlignerTest(absltest.TestCase):
       wide.boxes[0, :2] + wide.boxes[0, 2:] / 2, found[:2] + found[2:] / 2, atol=1e-3
     )
 
+  def test_wide_crops_of_training_widen_the_first_box(self):
+    for box_scale, first_scale, wanted in (
+      (1.15, None, 1.0),
+      (1.0, None, 1.0),
+      (1.38, None, 1.2),
+      (1.38, 1.5, 1.5),
+    ):
+      aligner = Aligner(
+        self.model, CONFIG, box_scale=box_scale, first_scale=first_scale
+      )
+      self.assertAlmostEqual(aligner._plan.first_scale, wanted)
+
   def test_further_passes_turn_the_box_with_the_head(self):
     aligner = Aligner(self.model, CONFIG, box_scale=1.1, upright=True)
     photo, box = _photo(), np.array([[20.0, 10, 30, 30], [3, 5, 24, 20]])
@@ -210,6 +233,90 @@ class AlignerTest(absltest.TestCase):
       plain = who.align(variables, photo, box, passes=2)
       np.testing.assert_array_equal(plain.angles, 0)
 
+  def test_photos_share_batches(self):
+    rng = np.random.default_rng(2)
+    # Of several sizes, without a box, with more boxes than a batch holds.
+    photos = []
+    for count in (1, 0, 3, 40, 2, 1):
+      height, width = rng.integers(50, 90, 2)
+      boxes = np.concatenate(
+        [rng.uniform(0, 30, (count, 2)), rng.uniform(15, 30, (count, 2))], axis=1
+      )
+      photos.append((rng.integers(0, 255, (height, width, 3), np.uint8), boxes))
+    calls = self.aligner._fit._cache_size()
+    together = list(self.aligner.align_many(self.variables, iter(photos), passes=2))
+    # Three batch sizes at most, however many faces a photo has.
+    self.assertLessEqual(self.aligner._fit._cache_size() - calls, 3)
+    self.assertEqual([len(faces) for faces in together], [1, 0, 3, 40, 2, 1])
+    for (image, boxes), faces in zip(photos, together, strict=True):
+      alone = self.aligner.align(self.variables, image, boxes, passes=2)
+      # Convolutions of another batch size sum in another order.
+      np.testing.assert_allclose(
+        alone.landmarks['ibug68'], faces.landmarks['ibug68'], atol=1e-2
+      )
+      self.assertIsNone(faces.confidence)
+
+  def test_signs_of_the_mirror_and_of_the_passes(self):
+    _, aligner, variables = _with_mirror()
+    # A crop that is its own mirror image, to a pixel: the two fits agree.
+    photo = _photo()
+    photo = np.concatenate([photo[:, :40], photo[:, 39::-1]], axis=1)
+    box = np.array([[25.0, 10, 29, 29]])  # the photo's middle is at 39.5
+    strong = jax.tree_util.tree_map_with_path(
+      lambda path, x: 300 * x if 'fc2' in jax.tree_util.keystr(path) else x, variables
+    )
+    agree = aligner.align(strong, photo, box, passes=2)
+    other = aligner.align(strong, photo, box + [7, 0, 0, 0])
+    self.assertLess(agree.signs['mirror'][0], other.signs['mirror'][0] - 1)
+    self.assertIn('moved', agree.signs)
+    self.assertNotIn('moved', other.signs)
+    # The mean face, hardly changed by fresh weights, fills its box.
+    fresh = aligner.align(variables, photo, box)
+    np.testing.assert_allclose(fresh.signs['size'], 0, atol=0.02)
+    np.testing.assert_allclose(fresh.signs['given_size'], 0, atol=0.02)
+
+  def test_confidences(self):
+    names = confidence_lib._names('plain_further')
+    # Whoever moves by less than e^-3 of the face is sure.
+    sure = confidence_lib.Logistic(
+      -30.0, {name: -10.0 * (name == 'moved') for name in names}
+    )
+    confidence = confidence_lib.Confidence({'plain_further': sure})
+    aligner = Aligner(self.model, CONFIG, confidence=confidence)
+    found = aligner.align(self.variables, _photo(), [[10, 5, 30, 40]], passes=2)
+    self.assertEqual(found.confidence.shape, (1,))
+    wanted = 1 / (1 + np.exp(np.clip(30 + 10 * found.signs['moved'][0], -6, 6)))
+    self.assertAlmostEqual(found.confidence[0], wanted, places=5)
+    self.assertEqual(
+      aligner.align(self.variables, _photo(), [], passes=2).confidence.shape, (0,)
+    )
+    # A confidence without the function of this kind of search is refused at once.
+    with self.assertRaisesRegex(ValueError, 'plain_first.*calibrate'):
+      aligner.align(self.variables, _photo(), [[10, 5, 30, 40]])
+
+  def test_crops_of_large_photos_are_read_from_a_part(self):
+    rng = np.random.default_rng(3)
+    photo = rng.integers(0, 255, (300, 400, 3), np.uint8)
+    for box in (
+      [150, 100, 40, 40],  # the middle
+      [-30, 280, 50, 50],  # corners and edges
+      [380, -15, 60, 60],
+      [395, 295, 90, 90],
+      [-100, -80, 600, 600],  # the whole
+      [5.3, 7.7, 6, 6],  # a few pixels
+      [600, 600, 30, 30],  # outside
+    ):
+      box = np.array(box, np.float32)
+      for angle in (0.0, 0.6, -2.0):
+        crop = self.aligner._crop(photo, box, angle)
+        whole = (
+          cropping.crop_rotated(photo, box, CONFIG.crop_size, angle)
+          if angle
+          else cropping.crop(photo, box, CONFIG.crop_size)
+        )
+        # Rounding to whole grey values.
+        np.testing.assert_allclose(crop.astype(int), whole, atol=1)
+
   def test_no_box(self):
     found = self.aligner.align(self.variables, _photo(), [])
     self.assertEmpty(found)
@@ -248,6 +355,8 @@ class AlignerTest(absltest.TestCase):
       Aligner(self.model, CONFIG, schemes=('nowhere',))
     with self.assertRaisesRegex(ValueError, 'box_scale=0;'):
       Aligner(self.model, CONFIG, box_scale=0)
+    with self.assertRaisesRegex(ValueError, 'first_scale=0;'):
+      Aligner(self.model, CONFIG, first_scale=0)
 
 
 if __name__ == '__main__':
