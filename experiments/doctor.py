@@ -248,15 +248,17 @@ def check_gradient() -> Finding:
   size = config.crop_size
   image = np.random.default_rng(0).uniform(-1, 1, (2, size, size, 3))
 
+  # The geometry is an argument: as a constant it would be folded for a minute.
   @jax.jit
   @jax.grad
-  def gradient(params):
+  def gradient(params, geometry):
     found: Any = net.apply(
       {**variables, 'params': params}, jnp.asarray(image, jnp.float32), geometry
     )
     return jnp.sum(found['params'][-1] ** 2)
 
-  leaves = jax.tree_util.tree_leaves_with_path(gradient(variables['params']))
+  found = gradient(variables['params'], geometry)
+  leaves = jax.tree_util.tree_leaves_with_path(found)
   bad = [jax.tree_util.keystr(path) for path, x in leaves if not np.isfinite(x).all()]
   if bad:
     return Finding(

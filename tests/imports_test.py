@@ -45,6 +45,9 @@ _OPTIONAL = {
   'tensorboardX',
   'h5py',
   'pillow_heif',
+  'jax2onnx',
+  'onnxruntime',
+  'safetensors',
 }
 
 
