@@ -6,7 +6,7 @@ import tempfile
 from absl.testing import absltest
 import numpy as np
 
-from pifa_jax.files import formats
+from pifa_jax.files import mesh_files
 
 _VERTICES = np.array([[0.0, 1, 2], [3.5, -4, 5], [6, 7, -8.25], [1, 1, 1]])
 _TRIANGLES = np.array([[0, 1, 2], [3, 2, 1]])
@@ -22,7 +22,7 @@ class MeshWritersTest(absltest.TestCase):
 
   def test_obj(self):
     for colors in (None, _COLORS):
-      formats.write_obj(self.root / 'a.obj', _VERTICES, _TRIANGLES, colors)
+      mesh_files.write_obj(self.root / 'a.obj', _VERTICES, _TRIANGLES, colors)
       lines = [line.split() for line in (self.root / 'a.obj').read_text().splitlines()]
       rows = np.array(
         [[float(x) for x in line[1:]] for line in lines if line[0] == 'v']
@@ -36,7 +36,7 @@ class MeshWritersTest(absltest.TestCase):
 
   def test_ply(self):
     for colors in (None, _COLORS):
-      formats.write_ply(self.root / 'a.ply', _VERTICES, _TRIANGLES, colors)
+      mesh_files.write_ply(self.root / 'a.ply', _VERTICES, _TRIANGLES, colors)
       head, _, body = (self.root / 'a.ply').read_bytes().partition(b'end_header\n')
       names = [
         line.split()[-1] for line in head.decode().splitlines() if 'prop' in line
@@ -55,12 +55,12 @@ class MeshWritersTest(absltest.TestCase):
       np.testing.assert_array_equal(faces['ids'], _TRIANGLES)
 
   def test_without_colours_the_bytes_are_those_of_coordinates_alone(self):
-    formats.write_ply(self.root / 'a.ply', _VERTICES, _TRIANGLES)
+    mesh_files.write_ply(self.root / 'a.ply', _VERTICES, _TRIANGLES)
     body = (self.root / 'a.ply').read_bytes().partition(b'end_header\n')[2]
     self.assertTrue(body.startswith(_VERTICES.astype('<f4').tobytes()))
 
   def test_colours_of_other_vertices_are_refused(self):
-    for write in (formats.write_obj, formats.write_ply):
+    for write in (mesh_files.write_obj, mesh_files.write_ply):
       with self.assertRaises(ValueError):
         write(self.root / 'a.mesh', _VERTICES, _TRIANGLES, _COLORS[:3])
 
