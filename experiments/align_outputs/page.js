@@ -187,9 +187,10 @@ function normalsOf(places, triangles) {
   return normals;
 }
 
+const START = 1.1; // no mesh reaches further than 1 from its middle
 const viewer = {
   gl: null, program: null, triangles: null, wanted: null, count: 0,
-  yaw: 0, pitch: 0, zoom: 0.95,
+  yaw: 0, pitch: 0, zoom: START,
 
   start() {
     if (this.gl) return true;
@@ -254,7 +255,7 @@ const viewer = {
   show(path) {
     if (!this.start()) return;
     this.wanted = path;
-    Object.assign(this, { yaw: 0, pitch: 0, zoom: 0.95, count: 0 });
+    Object.assign(this, { yaw: 0, pitch: 0, zoom: START, count: 0 });
     this.draw();
     const mesh = () => this.load(path);
     if (this.triangles) mesh(); else this.load(data.triangles, mesh);
@@ -294,7 +295,7 @@ canvas.addEventListener('wheel', (event) => {
   viewer.draw();
 }, { passive: false });
 canvas.addEventListener('dblclick', () => {
-  Object.assign(viewer, { yaw: 0, pitch: 0, zoom: 0.95 });
+  Object.assign(viewer, { yaw: 0, pitch: 0, zoom: START });
   viewer.draw();
 });
 get('plain').addEventListener('change', () => viewer.draw());

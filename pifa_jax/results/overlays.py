@@ -15,6 +15,7 @@ _SKIN = np.array([205.0, 200, 195])
 # From above, a little from the left; the mesh's own colours say nothing of its shape.
 _LIGHT = np.array([-0.35, 0.45, 0.82])
 _OPAQUE, _WIRE_OPAQUE = 0.9, 0.75
+_CLEAR = 8.0  # height of triangles, pixels, from which wires are drawn in full
 _SIDE = 1200  # small photos are enlarged to about this
 
 OVERLAYS = {
@@ -149,7 +150,11 @@ def _edges(ids, weights, points, triangles):
   sides = np.linalg.norm([b - c, c - a, a - b], axis=-1).T
   heights = area[:, None] / np.maximum(sides, 1e-9)
   distance = (weights * heights[np.maximum(ids, 0)]).min(axis=-1)
-  return np.where(ids >= 0, np.clip(1.0 - distance, 0, 1), 0.0)
+  drawn = ids >= 0
+  # The photo stays visible under the finest mesh: wires of triangles of a few pixels
+  # would cover all of it.
+  width = np.median(heights[np.unique(ids[drawn])]) if drawn.any() else 0.0
+  return np.where(drawn, np.clip(1.0 - distance, 0, 1) * min(1.0, width / _CLEAR), 0.0)
 
 
 def _draw_box(pen, face, number, scale):

@@ -1,6 +1,8 @@
-""".obj and .ply as other programs read them."""
+""".obj, .ply and .glb as other programs read them."""
 
+import json
 import pathlib
+import struct
 import tempfile
 
 from absl.testing import absltest
@@ -60,9 +62,72 @@ class MeshWritersTest(absltest.TestCase):
     self.assertTrue(body.startswith(_VERTICES.astype('<f4').tobytes()))
 
   def test_colours_of_other_vertices_are_refused(self):
-    for write in (mesh_files.write_obj, mesh_files.write_ply):
+    for write in (mesh_files.write_obj, mesh_files.write_ply, mesh_files.write_glb):
       with self.assertRaises(ValueError):
         write(self.root / 'a.mesh', _VERTICES, _TRIANGLES, _COLORS[:3])
+
+  def test_glb_is_well_formed(self):
+    normals = np.tile([0.0, 0, 1], (4, 1))
+    path = self.root / 'a.glb'
+    mesh_files.write_glb(
+      path,
+      _VERTICES,
+      _TRIANGLES,
+      _COLORS,
+      normals=normals,
+      metres_per_unit=0.5,
+      extras={'a': [1.5]},
+    )
+    data = path.read_bytes()
+    magic, version, length, json_length, kind = struct.unpack_from('<4sIII4s', data)
+    self.assertEqual((magic, version, length, kind), (b'glTF', 2, len(data), b'JSON'))
+    content = json.loads(data[20 : 20 + json_length])
+    body_length, kind = struct.unpack_from('<I4s', data, 20 + json_length)
+    self.assertEqual(kind, b'BIN\0')
+    body = data[28 + json_length :]
+    self.assertEqual(len(body), body_length)
+    self.assertEqual(content['buffers'][0]['byteLength'], body_length)
+    self.assertEqual(content['nodes'][0]['scale'], [0.5] * 3)
+    self.assertEqual(content['meshes'][0]['extras'], {'a': [1.5]})
+    for view in content['bufferViews']:
+      self.assertEqual(view['byteOffset'] % 4, 0)
+      self.assertLessEqual(view['byteOffset'] + view['byteLength'], body_length)
+    primitive = content['meshes'][0]['primitives'][0]
+
+    def read(accessor, dtype, columns):
+      accessor = content['accessors'][accessor]
+      view = content['bufferViews'][accessor['bufferView']]
+      part = body[view['byteOffset'] : view['byteOffset'] + view['byteLength']]
+      return np.frombuffer(part, dtype).reshape(accessor['count'], columns)
+
+    places = content['accessors'][primitive['attributes']['POSITION']]
+    self.assertEqual(places['min'], _VERTICES.min(axis=0).tolist())
+    self.assertEqual(places['max'], _VERTICES.max(axis=0).tolist())
+    np.testing.assert_array_equal(
+      read(primitive['attributes']['POSITION'], '<f4', 3), _VERTICES
+    )
+    np.testing.assert_array_equal(
+      read(primitive['attributes']['NORMAL'], '<f4', 3), normals
+    )
+    np.testing.assert_array_equal(
+      read(primitive['indices'], '<u4', 1).ravel(), _TRIANGLES.ravel()
+    )
+    colors = read(primitive['attributes']['COLOR_0'], '<u2', 4)
+    # Linear: the middle of sRGB is 0.2122 of the light of white.
+    np.testing.assert_allclose(colors[0] / 65535, [0.0, 0.2122, 1.0, 1.0], atol=1e-4)
+
+  def test_glb_refuses_what_viewers_would_not_show(self):
+    path = self.root / 'a.glb'
+    for bad, wanted in (
+      ({'vertices': _VERTICES * np.nan}, 'not finite'),
+      ({'vertices': _VERTICES[:0]}, r'\(0, 3\)'),
+      ({'metres_per_unit': 0.0}, 'not above 0'),
+      ({'normals': _VERTICES[:2]}, 'normals have shape'),
+    ):
+      arguments = {'vertices': _VERTICES, 'triangles': _TRIANGLES} | bad
+      with self.assertRaisesRegex(ValueError, wanted):
+        mesh_files.write_glb(path, **arguments)
+    self.assertFalse(path.exists())
 
 
 if __name__ == '__main__':
