@@ -45,12 +45,13 @@ class ContactSheet:
   Attributes:
     workdir: of the run.
     title: of the page.
-    with_meshes: whether faces can be turned on the page.
+    most_meshes: how many faces can be turned on the page, the first ones: a mesh of the
+      built-in face is a quarter of a megabyte.
   """
 
   workdir: pathlib.Path
   title: str = 'Aligned faces'
-  with_meshes: bool = True
+  most_meshes: int = 200
 
   def __post_init__(self) -> None:
     self._faces: list[dict[str, Any]] = []
@@ -87,7 +88,7 @@ class ContactSheet:
     picture = f'{_FOLDER}/{self._number}.jpg'
     write_atomically(self.workdir / picture, _picture(face))
     mesh = None
-    if self.with_meshes:
+    if self._number <= self.most_meshes:
       mesh = f'{_FOLDER}/{self._number}.js'
       if not self._has_triangles:
         write_atomically(folder / 'triangles.js', _triangles_script(face))
@@ -153,7 +154,13 @@ class ContactSheet:
     """The page as text."""
     faces = sorted(self._faces, key=_doubt)
     content = json.dumps(
-      {'faces': faces, 'triangles': f'{_FOLDER}/triangles.js'}, allow_nan=False
+      {
+        'faces': faces,
+        'triangles': f'{_FOLDER}/triangles.js',
+        'meshes': min(self.most_meshes, self._number),
+        'all': self._number,
+      },
+      allow_nan=False,
     )
     script = (_HERE / 'page.js').read_text(encoding='utf-8')
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -86,7 +86,10 @@ function render() {
   const lost = shown.filter((face) => face.reason).length;
   const found = shown.length - lost;
   get('count').textContent = `${found} face${found === 1 ? '' : 's'}` +
-    (lost ? `, ${lost} lost` : '');
+    (lost ? `, ${lost} lost` : '') +
+    (data.meshes < data.all
+      ? `; only the first ${data.meshes} of the run have a mesh here, --save=glb writes all`
+      : '');
 }
 
 for (const column of columns) {

@@ -25,7 +25,8 @@ class CocoFile:
       keypoints: the names of the N points, all different.
       category: what the annotations are of.
     """
-    self._category = {
+    self._num_points = len(keypoints)
+    self._category: dict[str, Any] = {
       'id': 1,
       'name': category,
       'supercategory': 'person',
@@ -77,7 +78,7 @@ class CocoFile:
       ValueError: if there are not N points, or there is no such photo.
     """
     points = np.asarray(points, np.float64)
-    wanted = len(self._category['keypoints'])
+    wanted = self._num_points
     if points.shape != (wanted, 2) or np.shape(visible) != (wanted,):
       raise ValueError(
         f'add_face(): points {points.shape} and visible {np.shape(visible)}; wanted '

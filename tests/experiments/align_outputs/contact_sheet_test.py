@@ -130,13 +130,17 @@ class ContactSheetTest(absltest.TestCase):
     )
 
   def test_faces_out_of_their_photo_have_a_picture(self):
-    sheet = contact_sheet.ContactSheet(self.root, with_meshes=False)
+    sheet = contact_sheet.ContactSheet(self.root, most_meshes=1)
     for middle in ((-900.0, 50.0), (5000.0, 9000.0)):
       sheet.add('a.jpg', 0, make_face(middle=middle))
     sheet.add('a.jpg', 0, make_face(scale=200.0))
     sheet.add('a.jpg', 0, make_face(scale=1e-4))
     sheet.write()
-    self.assertLen(list((self.root / 'index_files').iterdir()), 4)
+    # Four pictures, and the mesh of the first face with its triangles.
+    self.assertLen(list((self.root / 'index_files').glob('*.jpg')), 4)
+    self.assertLen(list((self.root / 'index_files').glob('*.js')), 2)
+    faces, _ = self.faces()
+    self.assertEqual([face['mesh'] is None for face in faces], [False] + [True] * 3)
 
   def test_in_a_browser(self):
     try:
