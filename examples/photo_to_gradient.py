@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import pifa_jax
-from pifa_jax.files import formats
+from pifa_jax.files import mesh_files
 from pifa_jax.geometry import boxes, projection
 
 _DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
@@ -57,7 +57,7 @@ def main() -> None:
   # 2. P -> mesh.
   mesh_path = args.output.with_suffix('.obj')
   mesh = np.asarray(pifa_jax.shape(model, face))
-  formats.write_obj(mesh_path, mesh, np.asarray(model.triangles))
+  mesh_files.write_obj(mesh_path, mesh, np.asarray(model.triangles))
 
   # 3. P -> V, in pixels of a crop a little larger than the box.
   square = boxes.square_box(np.asarray(box, np.float32))

@@ -12,7 +12,7 @@ import scipy.io
 
 from pifa_jax.datasets import coco, cofw, crop_cache, wflw
 from pifa_jax.face_models import ict_facekit, load_landmark_ids, npz_format
-from pifa_jax.files import formats, images, matlab_files
+from pifa_jax.files import formats, images, matlab_files, mesh_files
 from pifa_jax.learning import checkpoints
 from tests import miniatures, thorough
 from tests.learning.checkpoints_test import make_state
@@ -135,7 +135,7 @@ def _npy(folder):
 
 def _obj(folder):
   path = folder / 'a.obj'
-  formats.write_obj(path, np.eye(3), np.array([[0, 1, 2]]))
+  mesh_files.write_obj(path, np.eye(3), np.array([[0, 1, 2]]))
   return path, lambda: ict_facekit.read_obj(path)
 
 

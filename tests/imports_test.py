@@ -19,7 +19,9 @@ _FLOORS = (
   ('geometry', 'evaluation'),
   ('face_models', 'detection'),
   ('learning', 'synthesis'),
-  ('datasets', 'inference'),
+  ('datasets',),
+  ('results',),
+  ('inference',),
 )
 _LEVEL = {name: level for level, names in enumerate(_FLOORS) for name in names}
 _GEOMETRY_MAY_IMPORT = {

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pifa_jax.results import overlays
+
 GREEN, RED, WHITE = (40, 220, 60), (235, 50, 45), (255, 255, 255)
 
 
@@ -77,19 +79,7 @@ def photo(image: np.ndarray, points: np.ndarray, visible: np.ndarray) -> Image.I
   Returns:
     The image, enlarged if it is small, so that landmarks do not cover the faces.
   """
-  scale = max(1, round(1200 / max(image.shape[:2])))
-  height, width = image.shape[:2]
-  figure = Image.fromarray(image).resize(
-    (width * scale, height * scale), Image.Resampling.BICUBIC
-  )
-  pen = ImageDraw.Draw(figure)
-  for face_points, seen in zip(np.asarray(points, float), visible, strict=True):
-    size = np.sqrt(np.prod(np.ptp(face_points, axis=0))) * scale
-    radius = max(1.0, size / 110)
-    # Hidden ones first: the visible ones are in front.
-    for i in np.argsort(seen):
-      _dot(pen, (face_points[i] + 0.5) * scale - 0.5, radius, GREEN if seen[i] else RED)
-  return figure
+  return overlays.draw_landmarks(image, list(points), list(visible))
 
 
 def visualization(plane: np.ndarray, *, size: int = 224) -> Image.Image:

@@ -1,6 +1,6 @@
-"""Files of landmarks, fitted faces and meshes.
+"""Files of landmarks and fitted faces; `mesh_files` writes meshes.
 
-Formats: .pts .npy .json .csv .mat .npz .obj .ply
+Formats: .pts .npy .json .csv .mat .npz
 
 In memory points are 0-based pixels (an integer is a pixel's centre) and boxes outer
 edges; every file keeps its own field's habits, stated at its function.
@@ -731,67 +731,3 @@ def write_npz(path: str | os.PathLike[str], **arrays) -> None:
         zipfile.ZipInfo(f'{name}.npy', (1980, 1, 1, 0, 0, 0)), member.getvalue()
       )
   write_atomically(path, stream.getvalue())
-
-
-def write_obj(
-  path: str | os.PathLike[str],
-  vertices: np.ndarray,
-  triangles: np.ndarray,
-  colors: np.ndarray | None = None,
-) -> None:
-  """Writes a mesh as Wavefront .obj.
-
-  Colours follow the coordinates of a vertex, as numbers from 0 to 1: no part of the
-  original format, but MeshLab, Blender and others read and write it.
-
-  Args:
-    path: the file.
-    vertices: (Q, 3) in any frame and unit, written as they are; for a mesh that lies
-      on its photo, those of `projection.image_vertices`.
-    triangles: (F, 3) 0-based vertex ids; .obj counts from 1.
-    colors: (Q, 3) uint8 RGB of the vertices, or None.
-  """
-  lines = [f'v {x:.4f} {y:.4f} {z:.4f}' for x, y, z in np.asarray(vertices, np.float64)]
-  if colors is not None:
-    shares = np.asarray(colors) / 255.0
-    lines = [
-      f'{line} {red:.4f} {green:.4f} {blue:.4f}'
-      for line, (red, green, blue) in zip(lines, shares, strict=True)
-    ]
-  lines += [f'f {a} {b} {c}' for a, b, c in np.asarray(triangles) + 1]
-  write_atomically(path, ('\n'.join(lines) + '\n').encode())
-
-
-def write_ply(
-  path: str | os.PathLike[str],
-  vertices: np.ndarray,
-  triangles: np.ndarray,
-  colors: np.ndarray | None = None,
-) -> None:
-  """Writes a mesh as binary little-endian .ply, float32.
-
-  Args:
-    path: the file.
-    vertices: (Q, 3) as of `write_obj`.
-    triangles: (F, 3) 0-based vertex ids, as .ply has them.
-    colors: (Q, 3) uint8 RGB of the vertices, or None.
-  """
-  triangles = np.asarray(triangles)
-  properties = [(axis, '<f4') for axis in 'xyz']
-  if colors is not None:
-    properties += [(name, 'u1') for name in ('red', 'green', 'blue')]
-  rows = np.empty(len(vertices), properties)
-  columns = [*np.asarray(vertices).T, *([] if colors is None else np.asarray(colors).T)]
-  for (name, _), column in zip(properties, columns, strict=True):
-    rows[name] = column
-  kinds = {'<f4': 'float', 'u1': 'uchar'}
-  head = (
-    'ply\nformat binary_little_endian 1.0\n'
-    f'element vertex {len(rows)}\n'
-    + ''.join(f'property {kinds[kind]} {name}\n' for name, kind in properties)
-    + f'element face {len(triangles)}\n'
-    'property list uchar int vertex_indices\nend_header\n'
-  )
-  faces = np.empty(len(triangles), [('n', 'u1'), ('ids', '<i4', 3)])
-  faces['n'], faces['ids'] = 3, triangles
-  write_atomically(path, head.encode() + rows.tobytes() + faces.tobytes())

@@ -1,9 +1,8 @@
 """The mesh of a fitted face for other programs: viewer's frame, photo's colours."""
 
-import jax
 import numpy as np
 
-from pifa_jax.geometry import rendering
+from pifa_jax.geometry import host_rasterizer, rendering
 
 _SIZE = 256  # side of the square in which hidden vertices are found, pixels
 # Vertices lie on the surface that is drawn; steep parts of it are coarse at _SIZE.
@@ -76,15 +75,18 @@ def _in_front(vertices, triangles):
   """(Q,) bool: vertices that no other part of the mesh hides."""
   low, high = vertices[:, :2].min(axis=0), vertices[:, :2].max(axis=0)
   scale = (_SIZE - 2) / max(float(np.max(high - low)), 1e-12)
-  placed = np.float32((vertices - [*low, 0.0]) * scale + [0.5, 0.5, 0.0])
-  return np.asarray(_visibility(placed, np.asarray(triangles, np.int32)))
-
-
-@jax.jit
-def _visibility(placed, triangles):
-  points, depth = placed[:, :2], placed[:, 2]
-  z_buffer = rendering.rasterize(points, depth, triangles, image_size=_SIZE)[2]
-  return rendering.z_buffer_visibility(points, depth, z_buffer, tolerance=_TOLERANCE)
+  placed = (vertices - [*low, 0.0]) * scale + [0.5, 0.5, 0.0]
+  _, _, z_buffer = host_rasterizer.rasterize(
+    placed[:, :2], placed[:, 2], triangles, height=_SIZE, width=_SIZE
+  )
+  return np.asarray(
+    rendering.z_buffer_visibility(
+      np.float32(placed[:, :2]),
+      np.float32(placed[:, 2]),
+      np.float32(z_buffer),
+      tolerance=_TOLERANCE,
+    )
+  )
 
 
 def _bilinear(photo, points):

@@ -8,7 +8,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import scipy.io
 
-from pifa_jax.files import formats
+from pifa_jax.files import formats, mesh_files
 
 
 class FormatsTestCase(parameterized.TestCase):
@@ -97,13 +97,13 @@ class RoundTripTest(FormatsTestCase):
 
   def test_meshes_hold_vertices_and_triangles(self):
     vertices = np.array([[0, 0, 1.5], [2, 0, -3], [0, 4, 0]])
-    formats.write_obj(self.root / 'a.obj', vertices, [[0, 1, 2]])
+    mesh_files.write_obj(self.root / 'a.obj', vertices, [[0, 1, 2]])
     self.assertEqual(
       (self.root / 'a.obj').read_text(),
       'v 0.0000 0.0000 1.5000\nv 2.0000 0.0000 -3.0000\nv 0.0000 4.0000 0.0000\n'
       'f 1 2 3\n',
     )
-    formats.write_ply(self.root / 'a.ply', vertices, [[0, 1, 2]])
+    mesh_files.write_ply(self.root / 'a.ply', vertices, [[0, 1, 2]])
     head, _, body = (self.root / 'a.ply').read_bytes().partition(b'end_header\n')
     self.assertIn(b'element vertex 3\n', head)
     self.assertIn(b'element face 1\n', head)

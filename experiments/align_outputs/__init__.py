@@ -1,0 +1,1 @@
+"""What experiments.align writes of the faces that it finds."""
