@@ -148,7 +148,7 @@ class Writer:
           if self._try(problems, number, kind, save):
             files.append((kind, path))
       files += [pair for pair in written.items() if pair[0] != 'overlay']
-      actions = expression_actions(self._units, face.params.expression)
+      actions = expression_actions(self._units, np.asarray(face.params.expression))
       if self._coco is not None and photo_id is not None:
         self._coco.add(photo_id, number, face)
       if self._csv is not None:

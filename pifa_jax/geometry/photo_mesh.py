@@ -81,9 +81,9 @@ def _in_front(vertices, triangles):
   )
   return np.asarray(
     rendering.z_buffer_visibility(
-      np.float32(placed[:, :2]),
-      np.float32(placed[:, 2]),
-      np.float32(z_buffer),
+      placed[:, :2].astype(np.float32),
+      placed[:, 2].astype(np.float32),
+      z_buffer.astype(np.float32),
       tolerance=_TOLERANCE,
     )
   )

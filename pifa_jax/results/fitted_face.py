@@ -66,7 +66,9 @@ class FittedFace:
   @functools.cached_property
   def vertices(self) -> np.ndarray:
     """(Q, 3) float64 over the photo, as `projection.image_vertices` gives them."""
-    return projection.image_vertices(self.params.camera, self.model_vertices)
+    return projection.image_vertices(
+      np.asarray(self.params.camera), self.model_vertices
+    )
 
   @functools.cached_property
   def viewer_normals(self) -> np.ndarray:
@@ -89,12 +91,13 @@ class FittedFace:
     """(Q, 3) uint8 RGB of the vertices, from the photo; None without one."""
     if self.photo is None:
       return None
+    symmetry = self.model.symmetry
     return photo_mesh.vertex_colors(
       self.photo,
       self.vertices,
       np.asarray(self.model.triangles),
       self.facing,
-      self.model.symmetry,
+      None if symmetry is None else np.asarray(symmetry),
     )
 
   @property
