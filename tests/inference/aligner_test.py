@@ -9,7 +9,7 @@ import numpy as np
 
 from pifa_jax.face_models import load_face_model
 from pifa_jax.geometry import boxes as box_lib
-from pifa_jax.geometry import cropping, projection
+from pifa_jax.geometry import cropping, mirror, projection
 from pifa_jax.inference import Aligner
 from pifa_jax.inference import confidence as confidence_lib
 from pifa_jax.learning import network, network_config
@@ -257,21 +257,29 @@ class AlignerTest(absltest.TestCase):
       self.assertIsNone(faces.confidence)
 
   def test_signs_of_the_mirror_and_of_the_passes(self):
-    _, aligner, variables = _with_mirror()
-    # A crop that is its own mirror image, to a pixel: the two fits agree.
-    photo = _photo()
-    photo = np.concatenate([photo[:, :40], photo[:, 39::-1]], axis=1)
-    box = np.array([[25.0, 10, 29, 29]])  # the photo's middle is at 39.5
+    model, aligner, variables = _with_mirror()
     strong = jax.tree_util.tree_map_with_path(
       lambda path, x: 300 * x if 'fc2' in jax.tree_util.keystr(path) else x, variables
     )
-    agree = aligner.align(strong, photo, box, passes=2)
-    other = aligner.align(strong, photo, box + [7, 0, 0, 0])
-    self.assertLess(agree.signs['mirror'][0], other.signs['mirror'][0] - 1)
-    self.assertIn('moved', agree.signs)
-    self.assertNotIn('moved', other.signs)
+    photo, box = _photo(), np.array([20.0, 10, 30, 32])
+    found = aligner.align(strong, photo, [box])
+    # By hand: the distance of what photo and mirrored photo give.
+    plain = Aligner(model, CONFIG)
+    here = plain.align(strong, photo, [box]).landmarks['ibug68'][0]
+    flipped = plain.align(strong, photo[:, ::-1], [[79 - box[0] - box[2], *box[1:]]])
+    back = flipped.landmarks['ibug68'][0]
+    back = back[mirror.mirror_map(model, 'ibug68').landmarks] * [-1, 1] + [79, 0]
+    distance = np.linalg.norm(here - back, axis=1).mean()
+    side = np.sqrt(np.prod(np.ptp(found.landmarks['ibug68'][0], axis=0)))
+    self.assertGreater(distance / side, 0.02)
+    # Convolutions of mirrored images sum in another order.
+    self.assertAlmostEqual(
+      found.signs['mirror'][0], np.log(distance / side + 1e-3), places=2
+    )
+    self.assertNotIn('moved', found.signs)
+    self.assertIn('moved', aligner.align(strong, photo, [box], passes=2).signs)
     # The mean face, hardly changed by fresh weights, fills its box.
-    fresh = aligner.align(variables, photo, box)
+    fresh = aligner.align(variables, photo, [box])
     np.testing.assert_allclose(fresh.signs['size'], 0, atol=0.02)
     np.testing.assert_allclose(fresh.signs['given_size'], 0, atol=0.02)
 
