@@ -115,7 +115,8 @@ def _apply(equation, inputs):
     axis = params['axis']
     return [jnp.concatenate([jax.lax.expand_dims(x, [axis]) for x in inputs], axis)]
   if name == 'pad':
-    return [_padded(*inputs, params['padding_config'])]
+    array, value = inputs
+    return [_padded(array, value, params['padding_config'])]
   found = equation.primitive.bind(*inputs, **params)
   return found if equation.primitive.multiple_results else [found]
 
