@@ -33,9 +33,9 @@ PASS, WARN, FAIL = 'PASS', 'WARN', 'FAIL'
 _LIBRARIES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 # Training the preset "small" takes 3 GB, aligning 1.5 GB.
 _ENOUGH_MEMORY = 2.0
-# Mean error on the rendered face, percent of its box. It is measured at 3 to 4; a
-# network that sees nothing has 25.
-_GOOD_ERROR = 10.0
+# Mean error on the rendered face, percent of its box: 8.7 with the weights of today, on
+# a face of another renderer than theirs; a network that sees nothing has 27.
+_GOOD_ERROR = 15.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -113,6 +113,8 @@ def main(run: cli.Run) -> int:
         config.web_runtime,
         names[0],
         shape.crop_size,
+        # Networks without this setting see the box itself.
+        getattr(shape, 'crop_scale', 1.0),
         trained_run.config.augment.box_scale,
       )
   size = sum(os.path.getsize(folder / name) for name in names) / 1e6

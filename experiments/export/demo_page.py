@@ -39,6 +39,7 @@ def write(
   runtime: str | os.PathLike[str],
   network_file: str,
   crop_size: int,
+  crop_scale: float = 1.0,
   box_scale: float = 1.0,
 ) -> list[str]:
   """Writes the page and copies the runtime beside it.
@@ -51,6 +52,7 @@ def write(
     runtime: the folder "dist" of onnxruntime-web.
     network_file: name of the ONNX file in `folder`.
     crop_size: S, pixels.
+    crop_scale: side of the crop over that of the box.
     box_scale: side of the box of the second pass over that of the landmarks' box.
 
   Returns:
@@ -61,6 +63,11 @@ def write(
     shutil.copyfile(_PAGE / name, folder / name)
   for name in RUNTIME:
     shutil.copyfile(pathlib.Path(runtime) / name, folder / name)
-  facts = {'network': network_file, 'crop_size': crop_size, 'box_scale': box_scale}
+  facts = {
+    'network': network_file,
+    'crop_size': crop_size,
+    'crop_scale': crop_scale,
+    'box_scale': box_scale,
+  }
   (folder / 'demo.json').write_text(json.dumps(facts) + '\n', encoding='utf-8')
   return [*_FILES, *RUNTIME, 'demo.json']

@@ -80,8 +80,10 @@ def _describe(face: FaceParams, part: MorphableModel) -> dict[str, jax.Array]:
   front = projection.frontability(face.camera, part.mean_normals)
   pose = projection.pose_from_camera(face.camera)
   return {
-    'landmarks': projection.project(face.camera, morphable_model.shape(part, face)),
-    'visible': projection.is_visible(front),
+    'landmarks': jnp.asarray(
+      projection.project(face.camera, morphable_model.shape(part, face))
+    ),
+    'visible': jnp.asarray(projection.is_visible(front)),
     'frontability': front,
     **{f'{name}_degrees': jnp.rad2deg(pose[name]) for name in ('yaw', 'pitch', 'roll')},
   }

@@ -8,12 +8,15 @@ from typing import Any
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.export import face_function
 from experiments.lib import cli
 
 # The first with ScatterND's minimum was 18; 20 is what browsers' runtimes know well.
 _OPSET = 20
+# Pixels: sums in float32 in another order.
+_TOLERANCE = 1e-3
 # Primitives that hold another program, and the parameter that it is in.
 _CALLS = {
   'jit': 'jaxpr',
@@ -37,7 +40,8 @@ def write(
     batch_size: B; 0 = any.
 
   Raises:
-    UserError: if jax2onnx is not installed.
+    UserError: if jax2onnx is not installed, or the file does not run in onnxruntime to
+      the landmarks of JAX.
   """
   jax2onnx = _jax2onnx()
   crops = face_function.crops_of(crop_size, batch_size, 'B')
@@ -53,6 +57,29 @@ def write(
     return_mode='file',
     output_path=os.fspath(path),
   )
+  _check(path, function, crop_size, batch_size or 2)
+
+
+def _check(path, function, crop_size, batch_size):
+  """Refuses a file that onnxruntime does not run, or to other landmarks than JAX."""
+  import onnxruntime
+
+  size = (batch_size, crop_size, crop_size, 3)
+  crops = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+  wanted = np.asarray(jax.jit(function)(crops)['landmarks'])
+  advice = 'do not use the file; use --format=stablehlo.'
+  try:
+    session = onnxruntime.InferenceSession(os.fspath(path))
+    found = session.run(['landmarks'], {'crops': crops})[0]
+  except Exception as error:  # its errors have no common class
+    reason = str(error).splitlines()[0]
+    raise cli.UserError(
+      f'{path} was written but onnxruntime does not run it ({reason}); {advice}'
+    ) from error
+  if found.shape != wanted.shape or not np.abs(found - wanted).max() <= _TOLERANCE:
+    raise cli.UserError(
+      f'{path} was written but gives other landmarks than JAX; {advice}'
+    )
 
 
 def _jax2onnx():
@@ -115,7 +142,8 @@ def _apply(equation, inputs):
     axis = params['axis']
     return [jnp.concatenate([jax.lax.expand_dims(x, [axis]) for x in inputs], axis)]
   if name == 'pad':
-    return [_padded(*inputs, params['padding_config'])]
+    array, value = inputs
+    return [_padded(array, value, params['padding_config'])]
   found = equation.primitive.bind(*inputs, **params)
   return found if equation.primitive.multiple_results else [found]
 

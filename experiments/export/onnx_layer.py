@@ -106,13 +106,15 @@ def visualize_faces(
   towards = -jax.vmap(morphable_model.along, (0, None))(
     sight[:, None], jnp.asarray(model.mean_normals)
   )[:, 0]
-  cell = jax.vmap(lambda *at: visualization.cells(*at, image_size))(
+  cell = jax.vmap(lambda at, valid: visualization.cells(at, valid, image_size))(
     jnp.stack([u, v], axis=-1), projection.is_visible(towards)
   )
   winner = nearest(cell, depth, image_size * image_size)
   of_winner = lambda plane: jnp.take_along_axis(plane, jnp.maximum(winner, 0), axis=1)
   average = jax.vmap(
-    lambda *of_face: visualization.window_average(*of_face, image_size, sigma, radius)
+    lambda x, y, value, winner: visualization.window_average(
+      x, y, value, winner, image_size, sigma, radius
+    )
   )
   value = jax.nn.relu(towards) * jnp.asarray(mask)
   return average(of_winner(u), of_winner(v), of_winner(value), winner)

@@ -50,17 +50,24 @@ function cropped([x, y, side]) {
   return rgb;
 }
 
+/** A square of the same centre whose side is `factor` times as long. */
+function scaled([x, y, side], factor) {
+  const more = (factor - 1) * side;
+  return [x - more / 2, y - more / 2, side + more, side + more];
+}
+
 /** One pass of the network in a square box; landmarks in pixels of the photo. */
 async function fit(box) {
   const size = facts.crop_size;
-  const crops = new ort.Tensor('uint8', cropped(box), [1, size, size, 3]);
+  const seen = scaled(box, facts.crop_scale);
+  const crops = new ort.Tensor('uint8', cropped(seen), [1, size, size, 3]);
   const found = await session.run({crops});
-  const factor = box[2] / size;
+  const factor = seen[2] / size;
   const points = [];
   for (let i = 0; i < found.landmarks.data.length; i += 2) {
     points.push([
-      box[0] + (found.landmarks.data[i] + 0.5) * factor,
-      box[1] + (found.landmarks.data[i + 1] + 0.5) * factor,
+      seen[0] + (found.landmarks.data[i] + 0.5) * factor,
+      seen[1] + (found.landmarks.data[i + 1] + 0.5) * factor,
     ]);
   }
   return {

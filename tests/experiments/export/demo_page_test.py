@@ -25,7 +25,7 @@ class DemoPageTest(absltest.TestCase):
 
   def test_everything_that_it_loads_is_there(self):
     demo_page.check_runtime(self.runtime)
-    names = demo_page.write(self.folder, self.runtime, 'face.onnx', 112, 1.25)
+    names = demo_page.write(self.folder, self.runtime, 'face.onnx', 112, 1.0, 1.25)
     self.assertEqual(set(names), {path.name for path in self.folder.iterdir()})
     page = (self.folder / 'index.html').read_text()
     script = (self.folder / 'demo.js').read_text()
