@@ -114,7 +114,7 @@ def main(run: cli.Run) -> int:
         names[0],
         shape.crop_size,
         # Networks without this setting see the box itself.
-        getattr(shape, 'crop_scale', 1.0),
+        shape.crop_scale,
         trained_run.config.augment.box_scale,
       )
   size = sum(os.path.getsize(folder / name) for name in names) / 1e6

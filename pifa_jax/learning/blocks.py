@@ -144,12 +144,12 @@ class ResidualBlock(nn.Module):
 
     x = _joined(image, visualization).astype(dtype)
     if self.index == 0:
-      x = _fold(x, cfg.stem_pool)
+      x = fold(x, cfg.stem_pool)
       x = norm(conv(x, _ENTRY_CHANNELS, 'entry1'), 'entry1')
       x = norm(conv(x, cfg.width, 'entry2', stride=2), 'entry2')
       skip = x
     else:
-      x, skip = _fold(x, 2), features
+      x, skip = fold(x, 2), features
       if features is None:
         skip = norm(conv(x, cfg.width, 'entry'), 'entry')
       else:
@@ -165,8 +165,16 @@ def _joined(*parts):
   return jnp.concatenate([x for x in parts if x is not None], axis=-1)
 
 
-def _fold(x, factor):
-  """(B, H, W, C) -> (B, H / factor, W / factor, factor^2 C)."""
+def fold(x: Array, factor: int) -> jax.Array:
+  """Moves factor x factor pixels to the channels: nothing is lost.
+
+  Args:
+    x: (B, H, W, C); the sides are multiples of the factor.
+    factor: of the sides.
+
+  Returns:
+    (B, H / factor, W / factor, factor^2 C).
+  """
   b, h, w, c = x.shape
   x = x.reshape(b, h // factor, factor, w // factor, factor, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // factor, w // factor, -1)

@@ -11,7 +11,7 @@ EQ6_MODES = ('landmarks', 'whitened', 'literal')
 
 def param_weights(
   scales: Array,
-  mode: str = 'landmarks',
+  mode: str,
   *,
   displacements: Array | None = None,
   rotation_translation_ratio: float | Array | None = None,

@@ -16,8 +16,13 @@ class ParamLossTest(absltest.TestCase):
     update = np.zeros(11, np.float32)
     target = update.copy()
     target[[0, 3, 9]] = [1.0, 20.0, 6.0]  # 2, 2 and 3 scales
-    loss = losses.param_loss(update, target, losses.param_weights(_SCALES))
+    loss = losses.param_loss(update, target, losses.param_weights(_SCALES, 'whitened'))
     np.testing.assert_allclose(loss, (4 + 4 + 9) / 2, rtol=1e-6)
+
+  def test_squared_displacements_of_the_landmarks(self):
+    displacements = np.arange(11, dtype=np.float32)
+    weights = losses.param_weights(_SCALES, 'landmarks', displacements=displacements)
+    np.testing.assert_array_equal(weights, displacements)
 
   def test_literal_reading(self):
     weights = losses.param_weights(_SCALES, 'literal', rotation_translation_ratio=0.25)
@@ -32,6 +37,8 @@ class ParamLossTest(absltest.TestCase):
   def test_errors(self):
     with self.assertRaisesRegex(ValueError, "eq6_mode='x'"):
       losses.param_weights(_SCALES, 'x')
+    with self.assertRaisesRegex(ValueError, "needs the landmarks' displacements"):
+      losses.param_weights(_SCALES, 'landmarks')
     with self.assertRaisesRegex(ValueError, 'needs rotation_translation_ratio'):
       losses.param_weights(_SCALES, 'literal')
     with self.assertRaises(ValueError):

@@ -10,8 +10,8 @@ import numpy as np
 
 from pifa_jax.face_models import load_face_model
 from pifa_jax.geometry import projection
-from pifa_jax.learning import network, network_config
-from pifa_jax.types import FaceParams
+from pifa_jax.learning import blocks, network, network_config, training
+from pifa_jax.types import FaceParams, flatten_params
 from tests.toy_model import make_toy_model
 
 _TOY = make_toy_model()
@@ -19,6 +19,7 @@ _TOY = make_toy_model()
 _SMALL = network_config.NetworkConfig(
   crop_size=24, channels=(4,) * 4, kernels=(3,) * 4, hidden_size=8
 )
+_RESIDUAL = dataclasses.replace(_SMALL, stem_pool=4, units=(2, 1), width=8)
 _TWELVE = dataclasses.replace(_SMALL, channels=(4,) * 12, kernels=(3,) * 12)
 
 
@@ -107,6 +108,71 @@ class ParamScalesTest(absltest.TestCase):
     ]
     # float32, through a rotation.
     np.testing.assert_allclose(scales[0], scales[1], rtol=1e-5)
+
+
+class LandmarkDisplacementsTest(absltest.TestCase):
+  def test_finite_differences(self):
+    """The squared distances by which the landmarks move, parameter by parameter."""
+    config = dataclasses.replace(_SMALL, crop_scale=1.2)
+    geometry = network.network_geometry(_TOY, config)
+    part = projection.landmark_model(_TOY, 'ibug68')
+    start = np.asarray(flatten_params(geometry.initial))
+    points = training.predict_landmarks(part, start)
+    # P is linear in every single entry.
+    steps = 0.1 * np.asarray(geometry.scales)
+    moved = training.predict_landmarks(part, start + np.diag(steps))
+    found = np.sum((np.asarray(moved) - points) ** 2, axis=(1, 2)) / steps**2
+    np.testing.assert_allclose(geometry.displacements, found, rtol=2e-3)
+
+
+class ResidualTest(parameterized.TestCase):
+  def test_preset(self):
+    config = network_config.PRESETS['residual']
+    variables, out = _shapes(config)
+    self.assertEqual(out['params'].shape, (6, 2, _TOY.num_params))
+    self.assertEqual([v.shape[1] for v in out['visualization']], [112] + [28] * 5)
+    block = variables['params']['block2']
+    # I and V of 28 pixels, folded to 14; F; half of the filters in the middle.
+    self.assertEqual(block['conv_unit1a']['kernel'].shape, (3, 3, 4 * 4 + 96, 48))
+    self.assertEqual(block['conv_unit1b']['kernel'].shape, (3, 3, 48, 96))
+    self.assertLess(_count(variables['params']), 3e6)
+
+  @parameterized.parameters(('FV', 4 + 8), ('IV', 4 * 4), ('IFV', 4 * 4 + 8))
+  def test_inputs_of_later_blocks(self, inputs, channels):
+    config = dataclasses.replace(_RESIDUAL, inputs=inputs)
+    shapes, _ = _shapes(config)
+    kernel = shapes['params']['block2']['conv_unit1a']['kernel']
+    self.assertEqual(kernel.shape[2], channels)
+
+  def test_number_of_blocks(self):
+    self.assertEqual(_RESIDUAL.with_num_blocks(4).units, (2, 1, 1, 1))
+    self.assertEqual(_RESIDUAL.with_num_blocks(1).units, (2,))
+
+  def test_folding_keeps_every_pixel(self):
+    x = jnp.arange(2 * 6 * 4 * 3.0).reshape(2, 6, 4, 3)
+    folded = blocks.fold(x, 2)
+    self.assertEqual(folded.shape, (2, 3, 2, 12))
+    np.testing.assert_array_equal(folded[1, 2, 1].reshape(2, 2, 3), x[1, 4:6, 2:4])
+
+  def test_every_block_has_a_gradient(self):
+    net, geometry, variables, image = _apply(_RESIDUAL)
+
+    def loss(params):
+      out, _ = net.apply(
+        {**variables, 'params': params},
+        image,
+        geometry,
+        train=True,
+        mutable=['batch_stats'],
+      )
+      return jnp.sum(out['updates'] ** 2)
+
+    for name, grad in jax.jit(jax.grad(loss))(variables['params']).items():
+      self.assertGreater(float(jnp.abs(grad['fc1']['kernel']).max()), 0, name)
+
+  def test_crop_that_cannot_be_folded(self):
+    with self.assertRaisesRegex(ValueError, 'crop_size=20 is not a multiple of 8'):
+      dataclasses.replace(_RESIDUAL, crop_size=20)
 
 
 class VariantTest(parameterized.TestCase):
