@@ -25,6 +25,7 @@ from experiments.lib import (
   restore,
   synthetic_data,
 )
+from pifa_jax.datasets import crop_cache
 from pifa_jax.geometry.mirror import coefficient_signs
 from pifa_jax.inference import Aligner
 from pifa_jax.inference import confidence as confidence_lib
@@ -32,6 +33,7 @@ from pifa_jax.settings import setting
 
 # Side of the images over that of the face boxes: room for boxes without a face.
 _MARGIN = 2.4
+_IMAGE_SIZE = 274  # faces have as many pixels as in usual cached crops
 # Of the seed of the faces: those of training and testing have smaller ones.
 _SEEDS = 10_000
 _FITS, _OFF, _NO_FACE = range(3)
@@ -142,7 +144,7 @@ def main(run: cli.Run) -> int:
     'train',
     f.cache_dir,
     _log,
-    margin=_MARGIN,
+    shape=crop_cache.CropShape(_IMAGE_SIZE, _MARGIN),
   )
   images, landmarks = np.asarray(crops.images), np.asarray(crops.landmarks)
   tries = draw_boxes(landmarks, images.shape[1], amount.boxes_per_face, f.seed)

@@ -126,6 +126,10 @@ class BoxesTest(parameterized.TestCase):
       boxes.square_box(jnp.array([10.0, 20.0, 4.0, 9.0])), [9.0, 21.5, 6.0, 6.0]
     )
 
+  def test_scale_box_golden(self):
+    box = jnp.array([10.0, 20, 8, 4])
+    np.testing.assert_allclose(boxes.scale_box(box, 1.5), [8, 19, 12, 6])
+
   def test_points_box_ignores_hidden_points(self):
     points = jnp.array([[1.0, 2.0], [5.0, 3.0], [jnp.nan, 9.0], [2.0, 8.0]])
     visible = jnp.array([True, True, False, True])

@@ -1,5 +1,6 @@
 """Tests of Aligner: boxes, batches and pixels of the photo."""
 
+import dataclasses
 import functools
 
 from absl.testing import absltest
@@ -78,6 +79,15 @@ class AlignerTest(absltest.TestCase):
     np.testing.assert_allclose(
       found.pose['rotation'], np.tile(np.eye(3), (3, 1, 1)), atol=1e-5
     )
+
+  def test_without_updates_a_wider_crop_changes_nothing(self):
+    wide = dataclasses.replace(CONFIG, crop_scale=1.4)
+    boxes = np.array([[10.25, 5, 30, 40], [40, 12, 20, 20]])
+    found, expected = (
+      aligner.align(self.silent, _photo(), boxes).landmarks['ibug68']
+      for aligner in (Aligner(self.model, wide), self.aligner)
+    )
+    np.testing.assert_allclose(found, expected, atol=2e-4)
 
   def test_params_give_the_landmarks_and_their_visibility(self):
     found = self.aligner.align(self.variables, _photo(), [[10, 5, 30, 40]])

@@ -180,6 +180,19 @@ class KeysTest(absltest.TestCase):
     np.testing.assert_array_equal(a.landmarks, b.landmarks)
     np.testing.assert_array_equal(a.box_size, b.box_size)
 
+  def test_the_scale_of_the_crop_is_that_of_the_box(self):
+    """Without jitter; labels and pixels, and the normaliser in other pixels."""
+    rows = _rows(2)
+    wide = batching.make_batch(rows, _CROP, 8, crop_scale=1.5)
+    plain = batching.make_batch(rows, _CROP, 8)
+    middle = (_CROP - 1) / 2
+    np.testing.assert_allclose(
+      middle + (plain.landmarks - middle) / 1.5, wide.landmarks, atol=1e-4
+    )
+    np.testing.assert_allclose(wide.box_size, plain.box_size / 1.5, rtol=1e-5)
+    points = [_landmarks(vector) for vector in flatten_params(wide.face_params)]
+    np.testing.assert_allclose(points, wide.landmarks, atol=1e-3)
+
   def test_wider_crops_keep_the_provided_box_as_normaliser(self):
     rows, keys = _rows(8), batching.sample_keys(3, 7, np.arange(8))
     for scale in (1.0, 1.8):

@@ -19,7 +19,7 @@ _TOY = make_toy_model()
 _SMALL = network_config.NetworkConfig(
   crop_size=24, channels=(4,) * 4, kernels=(3,) * 4, hidden_size=8
 )
-_RESIDUAL = dataclasses.replace(_SMALL, stem_pool=4, units=(2, 1), width=8)
+_RESIDUAL = dataclasses.replace(_SMALL, stem_pool=4, units=(2, 1), width=8, dropout=0.0)
 _TWELVE = dataclasses.replace(_SMALL, channels=(4,) * 12, kernels=(3,) * 12)
 
 

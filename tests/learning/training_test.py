@@ -526,15 +526,15 @@ class LossLayoutTest(absltest.TestCase):
     # Squares of what rounding leaves of some tens of pixels.
     np.testing.assert_allclose(loss(), 0, atol=1e-4)
     outputs['updates'] = jnp.stack([zero, zero])
-    residual = (
-      np.sum(
-        ((np.asarray(target) - np.asarray(start)) / np.asarray(geometry.scales)) ** 2,
-        axis=1,
+    missing = np.square(np.asarray(target) - np.asarray(start))
+    for mode, weights in (
+      ('whitened', 1 / np.square(np.asarray(geometry.scales))),
+      ('landmarks', np.asarray(geometry.displacements)),
+    ):
+      # float32 sums of 20 squares.
+      np.testing.assert_allclose(
+        loss(eq6_mode=mode)[0], missing @ weights / 2, rtol=1e-4
       )
-      / 2
-    )
-    # float32 sums of 20 squares.
-    np.testing.assert_allclose(loss()[0], residual, rtol=1e-4)
     outputs['params'] = jnp.stack([start, start])
     points = np.asarray(training.predict_landmarks(model, start))
     seen = np.asarray(batch.visible)[..., None]
@@ -544,6 +544,10 @@ class LossLayoutTest(absltest.TestCase):
     # float32 sums of 136 squares of differences of some tens of pixels.
     np.testing.assert_allclose(loss()[1], expected, rtol=1e-4)
     np.testing.assert_allclose(loss(num_param_blocks=0)[0], expected, rtol=1e-4)
+    # Pixels: the rms error of the 68 landmarks, above half a pixel.
+    np.testing.assert_allclose(
+      loss(root=True)[1], np.sqrt(2 * expected / 68 + 0.25), rtol=1e-4
+    )
 
 
 if __name__ == '__main__':
