@@ -9,10 +9,10 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _FOLDERS = ('.ci', '.github', 'docs', 'examples', 'experiments', 'pifa_jax', 'tests')
 _TEXT = {'', '.cfg', '.flags', '.ipynb', '.md', '.py', '.toml', '.txt', '.yaml', '.yml'}
 
-_NUMBER = re.compile(r'\bD-\d\d\b')
-_HEADING = re.compile(r'^### (D-\d\d) (.+)$', re.MULTILINE)
-_ROW = re.compile(r'^\| \[(D-\d\d)\]\(#(\S+)\) \|.*\| ([^|]+) \|$', re.MULTILINE)
-_SUPERSEDED = re.compile(r'superseded by \[(D-\d\d)\]\(#(\S+)\)')
+_NUMBER = re.compile(r'\bD-\d{2,3}\b')
+_HEADING = re.compile(r'^### (D-\d{2,3}) (.+)$', re.MULTILINE)
+_ROW = re.compile(r'^\| \[(D-\d{2,3})\]\(#(\S+)\) \|.*\| ([^|]+) \|$', re.MULTILINE)
+_SUPERSEDED = re.compile(r'superseded by \[(D-\d{2,3})\]\(#(\S+)\)')
 _HOLES = re.compile(r'^(D-.*) do not exist: .*$', re.MULTILINE)
 _LINK = re.compile(r'\]\(([^()\s]+)\)')
 
@@ -85,7 +85,7 @@ class DecisionsTest(absltest.TestCase):
 
   def test_numbers_rise_and_the_holes_are_those_that_are_explained(self):
     numbers = [number for number, _ in _HEADING.findall(self.notes)]
-    self.assertEqual(numbers, sorted(set(numbers)))
+    self.assertEqual(numbers, sorted(set(numbers), key=lambda text: int(text[2:])))
     up_to_last = {f'D-{n:02d}' for n in range(1, int(numbers[-1][2:]) + 1)}
     self.assertEqual(up_to_last - set(numbers), _holes(self.notes))
 
