@@ -201,7 +201,7 @@ def check_detector() -> Finding:
   detection: Any = importlib.import_module('pifa_jax.detection')
   config = detection.DetectionSettings()
   try:
-    detector = detection.make_detector(config)
+    detector = detection.make_detector(config.detector)
     detector.detect(np.full((128, 128, 3), 128, np.uint8))
   except detection.DetectorMissing as error:
     return Finding(WARN, f'{error} experiments.align needs --boxes until then.')

@@ -16,7 +16,7 @@ from pifa_jax.geometry.projection import (
   project,
 )
 from pifa_jax.geometry.visualization import visualize, visualize_dense
-from pifa_jax.inference import AlignedFaces, Aligner
+from pifa_jax.inference import AlignedFaces, Aligner, Face, align, draw_faces
 from pifa_jax.learning.network import PifaNetwork
 from pifa_jax.learning.weights import TrainedWeights, load_weights
 from pifa_jax.types import (
@@ -34,11 +34,14 @@ __all__ = [
   'AlignedFaces',
   'Aligner',
   'Batch',
+  'Face',
   'FaceParams',
   'MorphableModel',
   'PifaNetwork',
   'TrainedWeights',
+  'align',
   'crop_params',
+  'draw_faces',
   'fit_faces',
   'fit_landmarks',
   'flatten_params',

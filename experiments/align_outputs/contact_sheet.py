@@ -33,7 +33,6 @@ _HERE = pathlib.Path(__file__).parent
 _FOLDER = 'index_files'
 _PICTURE_SIDE = 400
 _AROUND = 1.7  # side of the picture over that of the landmarks
-_DOUBTFUL = 0.5  # faces of less confidence are marked
 _FEWEST_ACTION = 0.05  # weaker actions are not listed
 _GREY = 190
 
@@ -106,7 +105,7 @@ class ContactSheet:
         'overlay': None if overlay is None else _url(overlay),
         'files': [(kind, _url(path)) for kind, path in files],
         'confidence': _number(confidence),
-        'doubtful': confidence is not None and not confidence >= _DOUBTFUL,
+        'doubtful': bool(face.doubtful),
         **{
           what: _number(angle)
           for what, angle in (('yaw', yaw), ('pitch', pitch), ('roll', roll))

@@ -62,6 +62,26 @@ class PathListParser(flags.ListParser):
     return [PathParser().parse(item) for item in super().parse(argument)]
 
 
+class PathsParser(PathListParser):
+  """Paths with commas between them, or one that exists and has commas in its name."""
+
+  def parse(self, argument: str | list[str]) -> list[str]:
+    """As `PathListParser.parse`, unless the text as a whole is a file or folder.
+
+    Args:
+      argument: text of the flag, or a list.
+
+    Returns:
+      The paths.
+
+    Raises:
+      ValueError: if the text is no list, or there is no user of the name after `~`.
+    """
+    if isinstance(argument, str) and os.path.exists(os.path.expanduser(argument)):
+      return [PathParser().parse(argument)]
+    return super().parse(argument)
+
+
 class _ListSerializer(flags.ArgumentSerializer):
   """The inverse of `PathListParser`: a path with a comma is quoted."""
 
@@ -127,4 +147,23 @@ def define_path_list(
     help,
     flag_values=flag_values,
     serializer=_ListSerializer(),
+  )
+
+
+def define_paths(
+  name: str, help: str, *, flag_values: flags.FlagValues = flags.FLAGS
+) -> flags.FlagHolder:
+  """Defines a flag of files and folders that may be given more than once.
+
+  Args:
+    name: of the flag; its value is a list of lists, one for every time it was given, or
+      None.
+    help: one sentence for --help.
+    flag_values: where to define it.
+
+  Returns:
+    The flag's holder, as of `flags.DEFINE_multi`.
+  """
+  return flags.DEFINE_multi(
+    PathsParser(), _ListSerializer(), name, None, help, flag_values=flag_values
   )

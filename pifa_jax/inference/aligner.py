@@ -44,6 +44,8 @@ class AlignedFaces:
     confidence: (n,) in [0, 1]: the probability that the landmarks are within 10 % of
       their box; None if the aligner was not given a `Confidence`.
     signs: name -> (n,) what the confidence is made of (`inference.signs`).
+    visualizations: V of every block in the last pass, (n, h, w) each (Fig. 10); empty
+      unless the aligner keeps them.
   """
 
   boxes: np.ndarray
@@ -55,6 +57,7 @@ class AlignedFaces:
   pose: dict[str, np.ndarray]
   confidence: np.ndarray | None
   signs: dict[str, np.ndarray]
+  visualizations: tuple[np.ndarray, ...] = ()
 
   def __len__(self) -> int:
     return len(self.boxes)
@@ -74,6 +77,8 @@ class Aligner:
     upright: bool = False,
     first_scale: float | None = None,
     confidence: confidence_lib.Confidence | None = None,
+    num_blocks: int | None = None,
+    keep_visualizations: bool = False,
   ):
     """Prepares the geometry of a network.
 
@@ -94,11 +99,16 @@ class Aligner:
       confidence: of the same weights. Faces then get a confidence, and those for which
         it is low are searched from other first boxes, too; the result is replaced only
         by one that is clearly surer.
+      num_blocks: stop after so many blocks of the network, for the P of the last of
+        them; the others are not computed. None = all.
+      keep_visualizations: report V of every block.
 
     Raises:
       ValueError: if the model lacks a scheme, or is not symmetric and `mirror` is
-        wanted, or `box_scale` or `first_scale` is not above 0.
+        wanted, or `box_scale` or `first_scale` is not above 0, or the network has not
+        so many blocks, or there is a confidence, which is one of all blocks.
     """
+    config = _shortened(config, num_blocks, confidence)
     if first_scale is None:
       first_scale = max(1.0, box_scale / _LOOSE)
     for name, value, unit in (
@@ -135,16 +145,16 @@ class Aligner:
       if mirror:
         image = jnp.concatenate([image, image[:, :, ::-1]])
       outputs: Any = net.apply(variables, image, geometry)
-      vectors = outputs['params'][-2:]  # before and after the last block
+      count = len(crops)
+      visualizations = outputs['visualization'] if keep_visualizations else ()
       part = parts['ibug68']
       unflatten = jax.vmap(lambda vector: unflatten_params(vector, model.num_identity))
       points = jax.vmap(
         lambda face: projection.project(face.camera, morphable_model.shape(part, face))
       )
-      before, faces = unflatten(vectors[0]), unflatten(vectors[-1])
+      before, faces = (unflatten(outputs[key][-1]) for key in ('inputs', 'params'))
       of_mirror = None
       if flips is not None:
-        count = len(crops)
         back = lambda faces: jax.vmap(mirror_lib.mirror_params, (0, None, None))(
           jax.tree.map(lambda x: x[count:], faces), flips, config.crop_size
         )
@@ -159,7 +169,11 @@ class Aligner:
       )(faces, points(faces), points(before), of_mirror)
       return jax.vmap(
         lambda face, box, angle: _describe(face, box, angle, config.crop_size, parts)
-      )(faces, boxes, angles) | {'signs': signs}
+      )(faces, boxes, angles) | {
+        'signs': signs,
+        # Those of the crops, without those of the mirrored crops.
+        'visualizations': tuple(v[:count] for v in visualizations),
+      }
 
     self._fit = jax.jit(fit)
 
@@ -289,11 +303,28 @@ class Aligner:
         name: np.array([r.signs[name] for r in results], np.float32)
         for name in (results[0].signs if results else ())
       },
+      visualizations=found['visualizations'],
       **{
         what: {name: found[what][name] for name in self._schemes}
         for what in ('landmarks', 'frontability', 'visible')
       },
     )
+
+
+def _shortened(config, num_blocks, confidence):
+  """The network as far as it is to be computed."""
+  if num_blocks is None or num_blocks == config.num_blocks:
+    return config
+  if not 1 <= num_blocks <= config.num_blocks:
+    raise ValueError(
+      f'Aligner: num_blocks={num_blocks}; the network has {config.num_blocks} blocks.'
+    )
+  if confidence is not None:
+    raise ValueError(
+      f'Aligner: num_blocks={num_blocks} has no confidence, which was fitted to all '
+      f'{config.num_blocks} blocks; give one of the two.'
+    )
+  return config.with_num_blocks(num_blocks)
 
 
 def _neighbourhood(image, box, crop_size):

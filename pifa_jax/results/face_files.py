@@ -2,6 +2,7 @@
 
 pts  68 landmarks, 1-based, as iBUG writes them
 npz  all arrays of the face
+json COCO keypoints, with pose, confidence and frontability
 mat  300W-LP's variables: pt2d, pt3d_68, Pose_Para, Shape_Para, Exp_Para, roi
 obj  mesh over the photo, y down: it lies on its picture
 ply  the same, binary
@@ -21,6 +22,7 @@ import numpy as np
 from pifa_jax.datasets import w300lp
 from pifa_jax.files import formats, mesh_files
 from pifa_jax.geometry import photo_mesh, uv_map
+from pifa_jax.results.face_json import save_json
 from pifa_jax.results.fitted_face import FittedFace, shown_triangles
 from pifa_jax.types import MorphableModel
 
@@ -189,6 +191,7 @@ def _layout(key):
 SAVERS: dict[str, Callable[[_Path, FittedFace], None]] = {
   'pts': _save_pts,
   'npz': _save_npz,
+  'json': save_json,
   'mat': _save_mat,
   'obj': _save_obj,
   'ply': _save_ply,

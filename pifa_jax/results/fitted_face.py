@@ -21,9 +21,16 @@ class _Aligned(Protocol):
 
   boxes: np.ndarray
   landmarks: dict[str, np.ndarray]
+  frontability: dict[str, np.ndarray]
   visible: dict[str, np.ndarray]
   params: FaceParams
   pose: dict[str, np.ndarray]
+  confidence: np.ndarray | None
+  visualizations: tuple[np.ndarray, ...]
+
+
+# Faces of less confidence than this are marked.
+DOUBTFUL_BELOW = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +48,10 @@ class FittedFace:
       colours.
     confidence: from 0 to 1; None if it was not estimated.
     visualizations: V of every block, (h, w) each; may be empty.
+    given_box: (4,) in which the face was looked for; None if it is not known.
+    score: of the detector that gave the box, from 0 to 1; None if it has none.
+    frontability: scheme -> (N,) g of Eq. (8); may be empty.
+    rotation: (3, 3) of `projection.pose_from_camera`; None if it was not kept.
   """
 
   model: MorphableModel
@@ -52,6 +63,17 @@ class FittedFace:
   photo: np.ndarray | None = None
   confidence: float | None = None
   visualizations: tuple[np.ndarray, ...] = ()
+  given_box: np.ndarray | None = None
+  score: float | None = None
+  frontability: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  rotation: np.ndarray | None = None
+
+  @property
+  def doubtful(self) -> bool | None:
+    """Whether the confidence is low, or no number; None if there is none."""
+    if self.confidence is None:
+      return None
+    return not self.confidence >= DOUBTFUL_BELOW
 
   @functools.cached_property
   def model_vertices(self) -> np.ndarray:
@@ -145,6 +167,10 @@ def fitted_face(
     ),
     box=np.asarray(faces.boxes)[row],
     photo=photo,
+    confidence=None if faces.confidence is None else float(faces.confidence[row]),
+    visualizations=tuple(np.asarray(v)[row] for v in faces.visualizations),
+    frontability={name: np.asarray(x)[row] for name, x in faces.frontability.items()},
+    rotation=np.asarray(faces.pose['rotation'])[row],
     **more,
   )
 

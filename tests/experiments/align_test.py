@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 import unicodedata
 
@@ -14,6 +16,8 @@ from pifa_jax.inference import confidence
 from tests import miniatures, program_runs
 
 _BOX = [20, 20, 56, 56]
+_EXAMPLE = program_runs.ROOT / 'docs' / 'example.jpg'
+_BOXES = program_runs.ROOT / 'docs' / 'example_boxes.json'
 
 
 class AlignTest(absltest.TestCase):
@@ -41,6 +45,7 @@ class AlignTest(absltest.TestCase):
       f'--workdir={self.out}',
       '--passes=1',
       '--nomirror',
+      '--save=overlay',
       *flags,
       code=code,
     )
@@ -117,14 +122,15 @@ class AlignTest(absltest.TestCase):
     )
     wanted = {name for name, _ in good}
     self.assertCountEqual(overlays, [f'{name}_overlay.png' for name in wanted])
-    self.assertIn(f'{len(wanted)} overlays to {self.out}', done.stdout)
+    self.assertIn(f'{len(wanted)} _overlay.png to {self.out}', done.stdout)
 
     # A second run does not take the overlays of the first for photos.
-    done = self.align(boxes, '--nooverlay', code=3)
+    done = self.align(boxes, '--save=none', code=3)
     self.assertIn(f'Skipped {len(wanted)} files in {self.out}', done.stderr)
     self.assertLen(self.lines('failures'), 9)
     # And does not say that it wrote any.
     self.assertNotIn('overlay', done.stdout)
+    self.assertNotIn('index.html', done.stdout)
 
   def test_corners(self):
     names = [f'{i}.jpg' for i in range(5)]
@@ -148,7 +154,7 @@ class AlignTest(absltest.TestCase):
     names = [f'{i}.jpg' for i in range(5)]
     self.put(*names)
     boxes = {name: [_BOX] * (1 + i % 2) for i, name in enumerate(names)}
-    done = self.align(boxes, '--nooverlay')
+    done = self.align(boxes, '--save=none')
     self.assertEqual(done.stderr.count('These weights have no confidence'), 1)
     lines = self.lines('results')
     # In the order of the photos, faces in that of their boxes.
@@ -165,7 +171,7 @@ class AlignTest(absltest.TestCase):
     )
     path = self.root / 'confidence.json'
     confidence_file.write(str(path), sure, checkpoint, {})
-    self.align(boxes, '--nooverlay', f'--confidence={path}')
+    self.align(boxes, '--save=none', f'--confidence={path}')
     again = self.lines('results')
     for line, before in zip(again, lines, strict=True):
       self.assertAlmostEqual(line['confidence'], 1 / (1 + np.exp(-1)), places=4)
@@ -180,6 +186,89 @@ class AlignTest(absltest.TestCase):
     done = self.align({'a.jpg': _BOX}, f'--workdir={self.photos}', code=1)
     self.assertIn('is the folder of --input', done.stderr)
     self.assertFalse((self.photos / 'run.json').exists())
+
+  def test_the_example_without_boxes(self):
+    done = program_runs.run(
+      'align',
+      f'--input={_EXAMPLE}',
+      f'--workdir={self.out}',
+      '--passes=1',
+      '--nomirror',
+      '--blocks=2',
+      '--save=index,json,glb',
+    )
+    self.assertIn('4 faces in 1 of 1 photo, 0 failures', done.stdout)
+    self.assertEqual(
+      done.stdout.splitlines()[-1], f'Open {self.out}/index.html in a browser.'
+    )
+    lines = self.lines('results')
+    self.assertEqual([line['face'] for line in lines], [0, 1, 2, 3])
+    self.assertTrue(all(0 < line['score'] <= 1 for line in lines))
+    given = json.loads(_BOXES.read_text())['example.jpg']
+    for line in lines:
+      # Each lies on a face of the example, and the landmarks lie in it.
+      nearest = min(given, key=lambda box: abs(box[0] - line['box'][0]))
+      np.testing.assert_allclose(line['box'], nearest, atol=40)
+      middle = np.mean(line['landmarks']['ibug68'], axis=0)
+      self.assertLess(abs(middle[0] - nearest[0] - nearest[2] / 2), nearest[2] / 4)
+    self.assertLen(json.loads((self.out / 'coco.json').read_text())['annotations'], 4)
+    self.assertTrue((self.out / 'example.jpg_3.glb').is_file())
+    self.assertFalse((self.out / 'example.jpg_overlay.png').exists())
+
+  def test_sentences(self):
+    self.put('a.jpg')
+    (self.root / 'empty').mkdir()
+    (self.root / 'file').write_text('x')
+    photo = f'--input={self.photos}/a.jpg'
+    cases = {
+      'Say what to align: --input=PHOTO': [],
+      'There is no photo or folder gone.jpg': ['--input=gone.jpg'],
+      'There is no photo in': [f'--input={self.root}/empty'],
+      '--save=stl is not a kind of file': [photo, '--save=stl'],
+      '--detector=none needs --boxes=FILE.json': [photo, '--detector=none'],
+      'There is no file gone.json': [photo, '--boxes=gone.json'],
+      'There is no finished checkpoint': [photo, '--checkpoint=gone'],
+      'cannot be read as a file of weights': [photo, f'--checkpoint={self.root}/file'],
+      '--blocks=60 is more than the': [photo, '--blocks=60'],
+      'cannot be made': [photo, f'--workdir={self.root}/file/out'],
+      '--min_confidence=0.5 needs': [photo, '--blocks=1', '--min_confidence=0.5'],
+    }
+    said = self.errors(list(cases.values()))
+    for sentence, (code, text) in zip(cases, said, strict=True):
+      with self.subTest(sentence):
+        self.assertEqual(code, 1)
+        self.assertIn(sentence, text)
+        self.assertNotIn('Traceback', text)
+    self.assertFalse((self.out / 'run.json').exists())
+
+  def errors(self, calls):
+    """(exit code, stderr) of several calls; one process, for the time of a start."""
+    program = (
+      'import contextlib, io, json, sys\n'
+      'from absl import flags\n'
+      'from experiments.align import __main__ as align\n'
+      'from experiments.lib import cli\n'
+      'found = []\n'
+      'for given in json.loads(sys.argv[1]):\n'
+      '  for name in flags.FLAGS:\n'
+      '    flags.FLAGS[name].unparse()\n'
+      '  flags.FLAGS(["align", *given])\n'
+      '  with contextlib.redirect_stderr(io.StringIO()) as said:\n'
+      '    code = cli._guarded(align.main, ["align"])\n'
+      '  found.append((code, said.getvalue()))\n'
+      'print(json.dumps(found))\n'
+    )
+    calls = [[f'--workdir={self.out}', '--nocompilation_cache', *x] for x in calls]
+    done = subprocess.run(
+      [sys.executable, '-c', program, json.dumps(calls)],
+      cwd=program_runs.ROOT,
+      text=True,
+      capture_output=True,
+      env=program_runs.environment(),
+      timeout=300,
+      check=True,
+    )
+    return json.loads(done.stdout)
 
 
 if __name__ == '__main__':

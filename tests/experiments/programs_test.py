@@ -153,7 +153,7 @@ class ProgramsTest(absltest.TestCase):
     )
     self.assertIn('3 faces in 2 of 2 photos, 1 failure;', said.stdout)
     self.assertIn('gone.jpg: it has boxes but', said.stderr)
-    self.assertIn('2 overlays to', said.stdout)
+    self.assertIn('index.html, 2 _overlay.png to', said.stdout)
     lines = [
       json.loads(line, parse_constant=self.fail)
       for line in (self.root / 'aligned' / 'results.jsonl').read_text().splitlines()

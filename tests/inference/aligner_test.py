@@ -335,6 +335,35 @@ class AlignerTest(absltest.TestCase):
         # Rounding to whole grey values.
         np.testing.assert_allclose(crop.astype(int), whole, atol=1)
 
+  def test_the_first_blocks_alone(self):
+    box = np.array([[10.0, 10, 30, 30]])
+    # The second block does nothing, so that both are one result.
+    quiet = lambda path, x: 0 * x if 'block2' in jax.tree_util.keystr(path) else x
+    first = jax.tree_util.tree_map_with_path(quiet, self.variables)
+    whole = Aligner(self.model, CONFIG, keep_visualizations=True)
+    part = Aligner(self.model, CONFIG, num_blocks=1, keep_visualizations=True)
+    wanted = whole.align(first, _photo(), box)
+    # The weights of all blocks, of which the second ones are not looked at.
+    found = part.align(self.variables, _photo(), box)
+    np.testing.assert_allclose(
+      found.landmarks['ibug68'], wanted.landmarks['ibug68'], atol=1e-4
+    )
+    full = whole.align(self.variables, _photo(), box)
+    moved = np.abs(full.landmarks['ibug68'] - found.landmarks['ibug68']).max()
+    self.assertGreater(moved, 0.1)
+    # The sign of the last block's step is the first one's here.
+    self.assertGreater(found.signs['blocks'][0], wanted.signs['blocks'][0])
+    self.assertLen(found.visualizations, 1)
+    self.assertEqual([v.shape for v in full.visualizations], [(1, 24, 24), (1, 12, 12)])
+    np.testing.assert_array_equal(full.visualizations[0], found.visualizations[0])
+    self.assertEmpty(self.aligner.align(self.variables, _photo(), box).visualizations)
+    for number in (0, 3):
+      with self.assertRaisesRegex(ValueError, 'the network has 2 blocks'):
+        Aligner(self.model, CONFIG, num_blocks=number)
+    sure = confidence_lib.Confidence({}, {})
+    with self.assertRaisesRegex(ValueError, 'num_blocks=1 has no confidence'):
+      Aligner(self.model, CONFIG, num_blocks=1, confidence=sure)
+
   def test_no_box(self):
     found = self.aligner.align(self.variables, _photo(), [])
     self.assertEmpty(found)

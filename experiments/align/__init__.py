@@ -1,0 +1,1 @@
+"""experiments.align: from photos to landmarks, visibility, pose and meshes."""
