@@ -25,8 +25,8 @@ def make_block(config: NetworkConfig, **fields) -> nn.Module:
   return (ResidualBlock if config.units else VisualizationBlock)(config, **fields)
 
 
-class VisualizationBlock(nn.Module):
-  """One visualization block (Fig. 3): convolutions, then the update of P.
+class _Block(nn.Module):
+  """What all blocks share: the interface, and the update of P.
 
   Attributes:
     config: the network's.
@@ -54,111 +54,104 @@ class VisualizationBlock(nn.Module):
 
     Args:
       image: I, (B, H, W, 3), or None.
-      features: F of the block before, (B, H, W, channels), or None.
+      features: F of the block before, (B, h, w, channels), or None.
       visualization: V, (B, H, W, 1), or None.
       train: batch statistics and dropout (True) or the running ones (False).
       dropout_keys: (B,) a key a sample; needed when training.
 
     Returns:
-      (B, h, w, c) features after BN and ReLU in the config's precision, and
-      (B, update_size) float32.
+      (B, h, w, c) features in the config's precision, and (B, update_size) float32.
     """
+    features, last = self._convolutions(image, features, visualization, train)
+    return features, _update(self.config, last, self.update_size, train, dropout_keys)
+
+  def _convolutions(self, image, features, visualization, train):
+    """The next F, and what the FC layers see."""
+    raise NotImplementedError
+
+  def _conv(self, x, channels, name, *, size=3, stride=1):
+    return nn.Conv(
+      channels,
+      (size, size),
+      strides=stride,
+      padding='SAME',
+      use_bias=False,
+      kernel_init=nn.initializers.he_normal(),
+      dtype=x.dtype,
+      name=name,
+    )(x)
+
+  def _norm(self, x, train, name, *, relu=True, scale_init=nn.initializers.ones):
+    """Normalisation, and ReLU unless it comes later."""
+    return BatchNorm(
+      train=train,
+      momentum=self.config.batch_norm_momentum,
+      axis_name=self.axis_name,
+      relu=relu,
+      scale_init=scale_init,
+      name=name,
+    )(x)
+
+
+class VisualizationBlock(_Block):
+  """One visualization block (Fig. 3): convolutions, then the update of P."""
+
+  def _convolutions(self, image, features, visualization, train):
     cfg = self.config
-    dtype = jnp.dtype(cfg.precision)
-    x = _joined(image, features, visualization).astype(dtype)
+    # The order of Fig. 3.
+    x = _joined(image, features, visualization).astype(jnp.dtype(cfg.precision))
     first = self.index * cfg.convs_per_block
     for conv in range(first, first + cfg.convs_per_block):
       local = conv - first + 1
-      x = _conv(cfg, cfg.channels[conv], f'conv{local}', size=cfg.kernels[conv])(x)
-      x = _norm(cfg, train, self.axis_name, f'bn{local}')(x)
+      x = self._conv(x, cfg.channels[conv], f'conv{local}', size=cfg.kernels[conv])
+      x = self._norm(x, train, f'bn{local}')
       if conv == 0 and cfg.stem_pool > 1:
         pool = (cfg.stem_pool, cfg.stem_pool)
         x = nn.max_pool(x, pool, strides=pool)
-    features = x
+    last = x
     if cfg.fc_pool > 1:
       pool = (cfg.fc_pool, cfg.fc_pool)
-      x = nn.avg_pool(x, pool, strides=pool)
-    return features, _update(cfg, x, self.update_size, train, dropout_keys)
+      last = nn.avg_pool(x, pool, strides=pool)
+    return x, last
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(_Block):
   """A visualization block whose convolutions are residual units (He et al., 2016).
 
   I and V have four (block 1) or two times the side of F. They are folded to the side of
   F, k x k pixels to k^2 channels: nothing is lost, and every product is large enough to
   be fast. BUILD_NOTES.md D-93.
-
-  Attributes:
-    config: the network's.
-    index: of the block, from 0.
-    update_size: 8 + N_I + N_E.
-    axis_name: the mapped axis over which batch statistics are averaged.
   """
 
-  config: NetworkConfig
-  index: int
-  update_size: int
-  axis_name: str | None = None
-
-  @nn.compact
-  def __call__(
-    self,
-    image: Array | None,
-    features: Array | None,
-    visualization: Array | None,
-    *,
-    train: bool,
-    dropout_keys: Array | None,
-  ) -> tuple[Array, Array]:
-    """Maps I, F and V to the next F and the whitened update.
-
-    Args:
-      image: I, (B, H, W, 3), or None.
-      features: F of the block before, (B, h, w, width), or None.
-      visualization: V, (B, H, W, 1), or None.
-      train: batch statistics and dropout (True) or the running ones (False).
-      dropout_keys: (B,) a key a sample; needed when training.
-
-    Returns:
-      (B, h, w, width) features in the config's precision, and (B, update_size)
-      float32.
-    """
+  def _convolutions(self, image, features, visualization, train):
     cfg = self.config
-    dtype = jnp.dtype(cfg.precision)
-
-    def conv(x, channels, name, stride=1):
-      return _conv(cfg, channels, f'conv_{name}', stride=stride)(x)
-
-    def norm(x, name, **options):
-      return _norm(cfg, train, self.axis_name, f'norm_{name}', **options)(x)
-
-    # Later blocks change little: half the filters between their two convolutions.
-    middle = cfg.width if self.index == 0 else cfg.width // 2
-
-    def unit(x, skip, name):
-      x = norm(conv(x, middle, f'{name}a'), f'{name}a')
-      # Zero: a new unit passes its input on unchanged (Goyal et al., 2017).
-      zeros = nn.initializers.zeros
-      x = norm(conv(x, cfg.width, f'{name}b'), f'{name}b', relu=False, scale_init=zeros)
-      return nn.relu(skip + x)
-
-    x = _joined(image, visualization).astype(dtype)
+    x = _joined(image, visualization).astype(jnp.dtype(cfg.precision))
     if self.index == 0:
-      x = fold(x, cfg.stem_pool)
-      x = norm(conv(x, _ENTRY_CHANNELS, 'entry1'), 'entry1')
-      x = norm(conv(x, cfg.width, 'entry2', stride=2), 'entry2')
-      skip = x
+      x = self._layer(fold(x, cfg.stem_pool), _ENTRY_CHANNELS, train, 'entry1')
+      x = skip = self._layer(x, cfg.width, train, 'entry2', stride=2)
     else:
       x, skip = fold(x, 2), features
       if features is None:
-        skip = norm(conv(x, cfg.width, 'entry'), 'entry')
+        skip = self._layer(x, cfg.width, train, 'entry')
       else:
         x = _joined(x, features)
     for index in range(cfg.units[self.index]):
-      x = skip = unit(x, skip, f'unit{index + 1}')
-    features = x
-    x = norm(conv(x, _LAST_CHANNELS, 'last', stride=2), 'last')
-    return features, _update(cfg, x, self.update_size, train, dropout_keys)
+      x = skip = self._unit(x, skip, train, f'unit{index + 1}')
+    return x, self._layer(x, _LAST_CHANNELS, train, 'last', stride=2)
+
+  def _layer(self, x, channels, train, name, stride=1):
+    x = self._conv(x, channels, f'conv_{name}', stride=stride)
+    return self._norm(x, train, f'norm_{name}')
+
+  def _unit(self, x, skip, train, name):
+    width = self.config.width
+    # Later blocks change little: half the filters between their two convolutions.
+    x = self._layer(x, width if self.index == 0 else width // 2, train, f'{name}a')
+    x = self._conv(x, width, f'conv_{name}b')
+    # Zero: a new unit passes its input on unchanged (Goyal et al., 2017).
+    zeros = nn.initializers.zeros
+    x = self._norm(x, train, f'norm_{name}b', relu=False, scale_init=zeros)
+    return nn.relu(skip + x)
 
 
 def _joined(*parts):
@@ -178,31 +171,6 @@ def fold(x: Array, factor: int) -> jax.Array:
   b, h, w, c = x.shape
   x = x.reshape(b, h // factor, factor, w // factor, factor, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // factor, w // factor, -1)
-
-
-def _conv(cfg, channels, name, *, size=3, stride=1):
-  return nn.Conv(
-    channels,
-    (size, size),
-    strides=stride,
-    padding='SAME',
-    use_bias=False,
-    kernel_init=nn.initializers.he_normal(),
-    dtype=jnp.dtype(cfg.precision),
-    name=name,
-  )
-
-
-def _norm(cfg, train, axis_name, name, *, relu=True, scale_init=nn.initializers.ones):
-  """Normalisation, and ReLU unless it comes later."""
-  return BatchNorm(
-    train=train,
-    momentum=cfg.batch_norm_momentum,
-    axis_name=axis_name,
-    relu=relu,
-    scale_init=scale_init,
-    name=name,
-  )
 
 
 def _update(cfg, x, update_size, train, dropout_keys):
