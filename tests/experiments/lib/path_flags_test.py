@@ -27,6 +27,9 @@ _NO_PATH = {
   'block_weights': 'numbers',
   'note': 'a sentence',
   'save': 'kinds of files',
+  'landmarks': 'a landmark scheme',
+  'train_flags': 'flags',
+  'calibrate_flags': 'flags',
 }
 # Prints the flags of each program, one process for all: each is imported in a fork,
 # since two programs may define flags of one name.
