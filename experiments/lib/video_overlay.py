@@ -1,5 +1,7 @@
 """What was found in a frame of a video, drawn on it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -29,16 +31,7 @@ def draw(image: np.ndarray, ids: np.ndarray, faces: AlignedFaces) -> np.ndarray:
   Returns:
     (s H, s W, 3) uint8; s is a whole number, the same for all frames of a size.
   """
-  height, width = image.shape[:2]
-  scale = max(1, round(_SIDE / max(height, width)))
-  if scale > 1:
-    size = (width * scale, height * scale)
-    image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-  # Integers are pixel centres in both grids.
-  points = (np.asarray(faces.landmarks['ibug68'], np.float64) + 0.5) * scale - 0.5
-  figure = overlays.draw_landmarks(
-    image, list(points), list(faces.visible['ibug68']), enlarge=False
-  )
+  figure, points = _landmarks(image, faces.landmarks['ibug68'], faces.visible['ibug68'])
   pen = ImageDraw.Draw(figure)
   for row, number in enumerate(ids):
     color = _COLORS[int(number) % len(_COLORS)]
@@ -55,3 +48,32 @@ def draw(image: np.ndarray, ids: np.ndarray, faces: AlignedFaces) -> np.ndarray:
       place, text, fill=color, stroke_width=1, stroke_fill=(0, 0, 0), font_size=13
     )
   return np.asarray(figure)
+
+
+def draw_points(
+  image: np.ndarray, points: Sequence[np.ndarray], visible: Sequence[np.ndarray]
+) -> np.ndarray:
+  """Draws landmarks alone.
+
+  Args:
+    image: (H, W, 3) uint8 RGB.
+    points: (N, 2) of every face, pixels.
+    visible: (N,) bool of every face.
+
+  Returns:
+    As `draw`.
+  """
+  return np.asarray(_landmarks(image, points, visible)[0])
+
+
+def _landmarks(image, points, visible):
+  """The picture with landmarks, and where they are in it."""
+  height, width = image.shape[:2]
+  scale = max(1, round(_SIDE / max(height, width)))
+  if scale > 1:
+    size = (width * scale, height * scale)
+    image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+  # Integers are pixel centres in both grids.
+  points = (np.asarray(points, np.float64) + 0.5) * scale - 0.5
+  figure = overlays.draw_landmarks(image, list(points), list(visible), enlarge=False)
+  return figure, points
