@@ -7,6 +7,7 @@ filter over time needs, and ends at the first broken frame.
 from collections.abc import Iterator
 import dataclasses
 from fractions import Fraction
+import importlib.util
 import os
 import pathlib
 import re
@@ -280,6 +281,11 @@ class VideoWriter:
       return False
     os.replace(self._partial, self._path)
     return True
+
+
+def pyav_missing() -> bool:
+  """Whether the package that reads videos is not installed."""
+  return importlib.util.find_spec('av') is None
 
 
 def _pyav() -> types.ModuleType:

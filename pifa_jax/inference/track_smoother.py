@@ -8,14 +8,19 @@ import numpy as np
 
 from pifa_jax.geometry import morphable_model, projection
 from pifa_jax.inference.aligner import AlignedFaces
-from pifa_jax.inference.smoothing import FaceFilter, SmoothingSettings, lag_in_frames
+from pifa_jax.inference.smoothing import (
+  FaceFilter,
+  SmoothingSettings,
+  jitter,
+  lag_in_frames,
+)
 from pifa_jax.inference.tracking import TrackedFrame
 from pifa_jax.types import FaceParams, MorphableModel
 
 # Frames of a face that count for the lag: a camera has no end.
 _REMEMBERED = 1800
 # A face that moves less than this share of its size shows noise, not its lag.
-_MOVED = 0.1
+_MOVED = 0.05
 
 
 class TrackSmoother:
@@ -98,13 +103,13 @@ class LagMeter:
 
     Returns:
       Frames, the mean over faces by their frames; None if no face moved enough: by a
-      tenth of its size.
+      twentieth of its size, as a standard deviation.
     """
     lags, weights = [], []
     for pairs in self._pairs.values():
       raw, smooth = (np.array(x, np.float64) for x in zip(*pairs, strict=True))
       size = np.sqrt(np.prod(np.ptp(raw, axis=1), axis=-1)).mean()
-      if np.std(raw, axis=0).mean() < _MOVED * size:
+      if np.sqrt(2) * jitter(raw) < _MOVED * size:
         continue
       lag = lag_in_frames(raw, smooth)
       if lag is not None:
