@@ -209,15 +209,15 @@ def _measures(points, clip, moves):
 
 
 def _print(table):
-  print(
-    f'{"":10} {"NME, %":>8} {"jitter, px":>11} {"jitter, %":>10} {"lag, frames":>12}'
-  )
+  def line(kind, cells):
+    print(kind.ljust(10), *(cell.rjust(12) for cell in cells))
+
+  line('', ('NME, %', 'jitter, px', 'jitter, %', 'lag, frames'))
+  columns = (('nme', 2), ('jitter', 3), ('jitter_percent', 3), ('lag', 2))
   for kind, row in table.items():
-    text = [
-      '-' if row[name] is None else f'{row[name]:.{digits}f}'
-      for name, digits in (('nme', 2), ('jitter', 3), ('jitter_percent', 3), ('lag', 2))
-    ]
-    line(kind, text)
+    line(
+      kind, ['-' if row[name] is None else f'{row[name]:.{n}f}' for name, n in columns]
+    )
 
 
 def _write_clip(path, clip, tracks, rate):

@@ -133,7 +133,14 @@ def _frame(model, anatomy, identity, keys, yaw, *, config):
     positions, depths = view(vertices)
     normals = morphable_model.vertex_normals(vertices, model.triangles)
     image, _, _ = plain_renderer.render(
-      *keys, model, positions, depths, normals @ rotation.T, image_size=size
+      keys[0],
+      keys[1],
+      keys[2],
+      model,
+      positions,
+      depths,
+      normals @ rotation.T,
+      image_size=size,
     )
   else:
     image, _, _ = full_renderer.render(

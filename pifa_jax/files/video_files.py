@@ -126,21 +126,19 @@ class VideoReader:
     Raises:
       ValueError: if there is no frame at all.
     """
-    index, time, start, broken = 0, 0.0, None, 0
-    last_problem = ''
-    good = 0
-    for picture, problem in self._decoded():
+    index, time, start = 0, 0.0, None
+    good, broken, last_problem = 0, 0, ''
+    for stamp, picture, problem in self._in_order():
       image = None
       if picture is not None:
-        if picture.time is not None and start is None:
-          start = picture.time - time
         image, problem = _image(picture)
-        stamp = None if picture.time is None else picture.time - (start or 0.0)
-        if index and (stamp is None or stamp <= time):
-          stamp = time + 1 / self.rate
-        time = 0.0 if stamp is None else stamp
-      elif index:
-        time += 1 / self.rate
+      if stamp is not None and start is None:
+        start = stamp
+      passed = None if stamp is None or start is None else stamp - start
+      if index:
+        # Where the file has no times, or wrong ones.
+        is_later = passed is not None and time < passed < np.inf
+        time = passed if is_later else time + 1 / self.rate
       if problem is None:
         good, broken = good + 1, 0
       else:
@@ -175,8 +173,25 @@ class VideoReader:
     missing = duration / 1e6 - time - 1 / self.rate
     return f'{missing:.1f} s' if missing > max(0.5, 2 / self.rate) else ''
 
+  def _in_order(self):
+    """(time in the file, PyAV's frame, None) or (time, None, why there is none)."""
+    # A decoder holds frames back, to put them in the order in which they are shown: a
+    # broken packet is told before the frames that are shown before it.
+    waiting: list[tuple[float, str]] = []
+    for stamp, picture, problem in self._decoded():
+      if picture is None and stamp is not None:
+        waiting.append((stamp, problem))
+        continue
+      while waiting and stamp is not None and min(waiting)[0] < stamp:
+        first = min(waiting)
+        waiting.remove(first)
+        yield first[0], None, first[1]
+      yield stamp, picture, problem
+    for stamp, problem in sorted(waiting):
+      yield stamp, None, problem
+
   def _decoded(self):
-    """PyAV's frames, and why a packet gave none."""
+    """As `_in_order`, in the order in which the decoder tells it."""
     av = _pyav()
     packets = self._container.demux(self._stream)
     while True:
@@ -185,16 +200,17 @@ class VideoReader:
       except StopIteration:
         return
       except (av.FFmpegError, OSError) as error:
-        # A file that was cut off; the frames before have all been given.
-        yield None, f'it cannot be read any further ({_reason(error)})'
+        # A file that was cut off, or a camera that was taken away.
+        yield np.inf, None, f'it cannot be read any further ({_reason(error)})'
         return
       try:
         pictures = packet.decode()
       except av.FFmpegError as error:
-        yield None, f'it cannot be decoded ({_reason(error)})'
+        stamp = None if packet.pts is None else float(packet.pts * packet.time_base)
+        yield stamp, None, f'it cannot be decoded ({_reason(error)})'
         continue
       for picture in pictures:
-        yield picture, None
+        yield picture.time, picture, None
 
 
 def _image(picture):

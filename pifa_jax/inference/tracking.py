@@ -22,8 +22,9 @@ _SAME_TRACK = 0.5
 # From one frame to the next a face moves less than this share of its size, and grows or
 # shrinks by less than this factor. Fast heads of sport clips at 25 Hz move by a third.
 _MOVES, _GROWS = 0.6, 1.4
-# For a frame that comes late, or after broken ones, in frames.
-_LATEST = 3
+# More where frames are further apart than at this rate, Hz, or some were broken: at
+# most so many times as much.
+_RATE, _LATEST = 25.0, 3.0
 # Against the box of a detector, whose size and place are less sure.
 _MOVES_AT_FIRST, _GROWS_AT_FIRST = 0.6, 2.0
 # A first pass does not turn its box with the head; beyond this roll a second one does.
@@ -42,7 +43,10 @@ class _Detector(Protocol):
 
 
 class _Aligner(Protocol):
-  given_scale: float
+  @property
+  def given_scale(self) -> float:
+    """Side of a box to give over that of the landmarks' box."""
+    ...
 
   def align(
     self,
@@ -150,7 +154,6 @@ class Tracker:
     self._tracks: list[_Track] = []
     self._number = 0
     self._time: float | None = None  # of the frame before
-    self._step = np.inf  # the shortest time between two frames
     self._looked: float | None = None  # when the detector ran last
     self._nothing: AlignedFaces | None = None
 
@@ -167,7 +170,7 @@ class Tracker:
     Raises:
       ValueError: if the image has another shape or type, or the time does not grow.
     """
-    late = 1.0
+    late, step = 1.0, 0.0
     if self._time is not None:
       step = time - self._time
       if not step > 0:
@@ -175,15 +178,14 @@ class Tracker:
           f'next(): time={time} s is not after that of the frame before, '
           f'{self._time} s.'
         )
-      self._step = min(self._step, step)
-      late = min(step / self._step, _LATEST)
+      late = min(max(step * _RATE, 1.0), _LATEST)
     self._time = time
     before = {track.id for track in self._tracks}
     lost_now = self._follow(image, time, late)
     lost = any(track.face is None for track in self._tracks)
     waited = np.inf if self._looked is None else time - self._looked
     # Times of frames are rounded: a look that is due by half a frame is due.
-    soon = waited + self._step / 2
+    soon = waited + step / 2
     looks = (
       self._looked is None
       or lost_now
@@ -245,17 +247,17 @@ class Tracker:
       track.unseen = 0 if track.id in seen else track.unseen + 1
     by_id = {track.id: track for track in self._tracks}
     followed = [track for track in self._tracks if track.face is not None]
-    candidates = []
+    candidates: list[tuple[np.ndarray, _Track | None]] = []
     for row, box in enumerate(boxes):
-      track = by_id.get(owner.get(row, -1))
-      if track is not None and track.face is not None:
+      known = by_id.get(owner.get(row, -1))
+      if known is not None and known.face is not None:
         continue
-      if track is None and followed:
+      if known is None and followed:
         # Part of a face that is followed, such as an eye of a large one.
         shares = overlap(box, np.array([t.box for t in followed]))
         if (shares[0] > _SAME_FACE).any() or (shares[1] > 0.7).any():
           continue
-      candidates.append((box, track))
+      candidates.append((box, known))
     # Detectors miss profiles. Without a confidence any ground would do for a face.
     candidates += [
       (track.box, track)
@@ -267,15 +269,15 @@ class Tracker:
     faces = self._aligner.align(
       self._variables, image, np.array([box for box, _ in candidates]), passes=2
     )
-    for row, (box, track) in enumerate(candidates):
+    for row, (box, known) in enumerate(candidates):
       face = face_rows.take(faces, [row])
       if not self._believes(face, box, image, _MOVES_AT_FIRST, _GROWS_AT_FIRST):
         continue
-      if track is None:
+      if known is None:
         self._tracks.append(_Track(self._number, face, time))
         self._number += 1
       else:
-        track.found(face, time)
+        known.found(face, time)
 
   def _owners(self, boxes):
     """Row of a detected box -> id of the track that it is the face of."""

@@ -17,7 +17,7 @@ def _frame(model, shifts, ids, **more):
   rotation = np.asarray(projection.rotation_from_euler(0.3, 0.0, 0.0))
   count = len(shifts)
   cameras = np.zeros((count, 2, 4))
-  cameras[:, :, :3] = 8 * rotation[:2] * [[1], [-1]]
+  cameras[:, :, :3] = 0.6 * rotation[:2] * [[1], [-1]]
   cameras[:, 0, 3], cameras[:, 1, 3] = shifts, 90.0
   params = FaceParams(
     cameras.astype(np.float32),
