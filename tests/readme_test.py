@@ -68,7 +68,7 @@ class ReadmeTest(absltest.TestCase):
 
   def test_files_in_commands_exist(self):
     found = re.findall(r'=(docs/[\w./]+)', self.readme)
-    self.assertLen(found, 2)
+    self.assertLen(found, 1)
     for name in found:
       self.assertTrue((_ROOT / name).is_file(), name)
 
