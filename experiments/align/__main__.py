@@ -17,7 +17,6 @@ if that is below 0.5), failures.jsonl, and what --save names, in folders like th
 3: some photos or faces failed, with their reasons in failures.jsonl.
 """
 
-import dataclasses
 import pathlib
 import sys
 
@@ -29,13 +28,11 @@ from experiments.align.progress import Progress
 from experiments.align.report import Counts, Failures, report
 from experiments.align.session import Session
 from experiments.align_outputs import writer as writer_lib
-from experiments.lib import cli, confidence_file, derived_flags, path_flags, restore
+from experiments.lib import cli, derived_flags, path_flags, restore
+from experiments.lib.trained_aligner import AlignerSettings, open_aligner
 from pifa_jax import face_models
 from pifa_jax.detection import DetectionSettings, DetectorMissing, make_detector
 from pifa_jax.files import box_files
-from pifa_jax.geometry.mirror import coefficient_signs
-from pifa_jax.inference import Aligner, Confidence
-from pifa_jax.types import MorphableModel
 
 restore.define_flags()
 derived_flags.define(DetectionSettings)
@@ -67,31 +64,7 @@ flags.DEFINE_integer(
   lower_bound=1,
   upper_bound=5,
 )
-flags.DEFINE_boolean(
-  'mirror',
-  True,
-  'Fit the mirrored photo, too, and take the mean: more accurate, at twice the work. '
-  'Without effect for face models that have no symmetry.',
-)
-flags.DEFINE_integer(
-  'blocks',
-  None,
-  'Stop after so many blocks of the network: faster and less accurate, and faces have '
-  'no confidence. Default: all.',
-  lower_bound=1,
-)
-flags.DEFINE_boolean(
-  'upright',
-  True,
-  'Turn the photo for the further passes where the head is turned in it by more than '
-  '15 degrees.',
-)
-path_flags.define_path(
-  'confidence',
-  None,
-  'File of experiments.calibrate; default: what the weights hold. Without either, '
-  'faces have no confidence, and doubtful ones are not searched again.',
-)
+derived_flags.define(AlignerSettings)
 flags.DEFINE_float(
   'min_confidence',
   0.0,
@@ -99,12 +72,6 @@ flags.DEFINE_float(
   'doubtful.',
   lower_bound=0,
   upper_bound=1,
-)
-flags.DEFINE_boolean(
-  'retry',
-  True,
-  'Where the confidence is low, try other first boxes, moved and scaled: six times '
-  'the work for these faces.',
 )
 
 
@@ -128,13 +95,15 @@ def main(run: cli.Run) -> int:
   for name, reason in photos.missing.items():
     failures.add(name, reason)
   files, find_boxes = _boxes(photos, failures)
-  trained_run = restore.open_run(f.checkpoint)
-  model = restore.face_model(trained_run, f, _log)
-  step, variables, checkpoint = trained_run.load(model, f.weights)
-  confidence = _confidence(trained_run, checkpoint)
-  aligner = _aligner(trained_run, model, confidence, keep='v' in kinds)
+  trained = open_aligner(
+    f,
+    derived_flags.read(AlignerSettings, f),
+    _log,
+    min_confidence=f.min_confidence,
+    keep_visualizations='v' in kinds,
+  )
   run.make_folder(f.workdir)
-  run.open(str(workdir), checkpoint=checkpoint, checkpoint_step=step)
+  run.open(str(workdir), checkpoint=trained.checkpoint, checkpoint_step=trained.step)
 
   writer = writer_lib.Writer(
     workdir, kinds, units=face_models.load_expression_units(f.face_model)
@@ -143,9 +112,9 @@ def main(run: cli.Run) -> int:
   is_whole = True
   with open(workdir / 'results.jsonl', 'w', encoding='utf-8') as file:
     session = Session(
-      aligner=aligner,
-      variables=variables,
-      model=model,
+      aligner=trained.aligner,
+      variables=trained.variables,
+      model=trained.model,
       find_boxes=find_boxes,
       are_detected=not f.boxes,
       passes=f.passes,
@@ -197,72 +166,6 @@ def _boxes(
   except DetectorMissing as error:
     raise cli.UserError(str(error)) from error
   return photos.files, faces.of_detector(detector)
-
-
-def _confidence(trained_run, checkpoint: str) -> Confidence | None:
-  """That of --confidence, else that of the weights; None if there is none."""
-  f = flags.FLAGS
-  card = {}
-  if isinstance(trained_run, restore.WeightsFile):
-    card = trained_run.content.card
-  found = None
-  if f.blocks is not None and f.blocks < trained_run.config.network.num_blocks:
-    # It was fitted to results of all blocks.
-    if f.confidence:
-      raise cli.UserError(
-        f'--confidence is of all blocks, and --blocks={f.blocks} stops before; give '
-        'one of the two.'
-      )
-    missing = f'--blocks={f.blocks} has no confidence'
-  else:
-    missing = 'These weights have no confidence'
-    if f.confidence:
-      found = confidence_file.read(
-        f.confidence, {checkpoint, card.get('checkpoint', checkpoint)}
-      )
-    elif 'confidence' in card:
-      found = Confidence.from_json(card['confidence'])
-  if found is None:
-    if f.min_confidence:
-      raise cli.UserError(
-        f'{missing}, which --min_confidence={f.min_confidence:g} needs; leave it out, '
-        'or make one with python -m experiments.calibrate.'
-      )
-    _log(
-      f'{missing}: results have "confidence": null, and doubtful faces are not '
-      'searched again; python -m experiments.calibrate makes one.'
-    )
-  elif not f.retry:
-    found = dataclasses.replace(found, retry_below={})
-  return found
-
-
-def _aligner(
-  trained_run, model: MorphableModel, confidence: Confidence | None, *, keep: bool
-) -> Aligner:
-  """The aligner that the flags ask for."""
-  f, config = flags.FLAGS, trained_run.config
-  schemes = [
-    name
-    for name in ('ibug68', 'aflw34', config.landmark_scheme)
-    if name in model.landmark_schemes
-  ]
-  if f.blocks is not None and f.blocks > config.network.num_blocks:
-    raise cli.UserError(
-      f'--blocks={f.blocks} is more than the {config.network.num_blocks} blocks of the '
-      'network; give at most as many.'
-    )
-  return Aligner(
-    model,
-    config.network,
-    schemes=tuple(dict.fromkeys(schemes)),
-    mirror=f.mirror and coefficient_signs(model) is not None,
-    box_scale=config.augment.box_scale,
-    upright=f.upright,
-    confidence=confidence,
-    num_blocks=f.blocks,
-    keep_visualizations=keep,
-  )
 
 
 def _log(text: str) -> None:

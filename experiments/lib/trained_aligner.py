@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments.lib import confidence_file, restore
+from experiments.lib import cli, confidence_file, restore
 from pifa_jax.geometry.mirror import coefficient_signs
 from pifa_jax.inference import Aligner, Confidence
 from pifa_jax.settings import setting
@@ -37,8 +37,14 @@ class AlignerSettings:
   )
   retry: bool = setting(
     True,
-    'Where the confidence is low, try other first boxes, moved and scaled: six times '
+    'Where the confidence is low, try other first boxes, moved and scaled: seven times '
     'the work for these faces.',
+  )
+  blocks: int | None = setting(
+    None,
+    'Stop after so many blocks of the network: faster and less accurate, and faces '
+    'have no confidence. Default: all.',
+    low=1,
   )
 
 
@@ -62,7 +68,12 @@ class TrainedAligner:
 
 
 def open_aligner(
-  f: flags.FlagValues, config: AlignerSettings, log: Log
+  f: flags.FlagValues,
+  config: AlignerSettings,
+  log: Log,
+  *,
+  min_confidence: float = 0.0,
+  keep_visualizations: bool = False,
 ) -> TrainedAligner:
   """Reads weights and makes their aligner.
 
@@ -70,17 +81,25 @@ def open_aligner(
     f: the flags; --checkpoint and --weights say which weights.
     config: how faces are fitted.
     log: prints a sentence for the user.
+    min_confidence: that faces must have; above 0 they need to have one.
+    keep_visualizations: whether results hold V of every block.
 
   Returns:
     The aligner.
 
   Raises:
-    UserError: as `restore.open_run` and `restore.face_model`.
-    ValueError: if the confidence is that of other weights.
+    UserError: as `restore.open_run` and `restore.face_model`; if there are not so many
+      blocks, or the confidence is missing or that of other weights.
   """
   run = restore.open_run(f.checkpoint)
   model = restore.face_model(run, f, log)
   step, variables, checkpoint = run.load(model, f.weights)
+  num_blocks = run.config.network.num_blocks
+  if config.blocks is not None and config.blocks > num_blocks:
+    raise cli.UserError(
+      f'--blocks={config.blocks} is more than the {num_blocks} blocks of the network; '
+      'give at most as many.'
+    )
   schemes = [
     name
     for name in ('ibug68', 'aflw34', run.config.landmark_scheme)
@@ -93,25 +112,42 @@ def open_aligner(
     mirror=config.mirror and coefficient_signs(model) is not None,
     box_scale=run.config.augment.box_scale,
     upright=config.upright,
-    confidence=_confidence(run, checkpoint, config, log),
+    confidence=_confidence(run, checkpoint, config, min_confidence, log),
+    num_blocks=config.blocks,
+    keep_visualizations=keep_visualizations,
   )
   return TrainedAligner(aligner, variables, model, step, checkpoint)
 
 
-def _confidence(run, checkpoint, config, log) -> Confidence | None:
+def _confidence(run, checkpoint, config, least, log) -> Confidence | None:
   """That of the file, else that of the weights; None if there is none."""
   card = run.content.card if isinstance(run, restore.WeightsFile) else {}
   found = None
-  if config.confidence:
-    found = confidence_file.read(
-      config.confidence, {checkpoint, card.get('checkpoint', checkpoint)}
-    )
-  elif 'confidence' in card:
-    found = Confidence.from_json(card['confidence'])
+  if config.blocks is not None and config.blocks < run.config.network.num_blocks:
+    # It was fitted to results of all blocks.
+    if config.confidence:
+      raise cli.UserError(
+        f'--confidence is of all blocks, and --blocks={config.blocks} stops before; '
+        'give one of the two.'
+      )
+    missing = f'--blocks={config.blocks} has no confidence'
+  else:
+    missing = 'These weights have no confidence'
+    if config.confidence:
+      found = confidence_file.read(
+        config.confidence, {checkpoint, card.get('checkpoint', checkpoint)}
+      )
+    elif 'confidence' in card:
+      found = Confidence.from_json(card['confidence'])
   if found is None:
+    if least:
+      raise cli.UserError(
+        f'{missing}, which --min_confidence={least:g} needs; leave it out, or make one '
+        'with python -m experiments.calibrate.'
+      )
     log(
-      'These weights have no confidence: results have "confidence": null, and doubtful '
-      'faces are not searched again; python -m experiments.calibrate makes one.'
+      f'{missing}: results have "confidence": null, and doubtful faces are not '
+      'searched again; python -m experiments.calibrate makes one.'
     )
   elif not config.retry:
     found = dataclasses.replace(found, retry_below={})
