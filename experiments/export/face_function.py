@@ -48,7 +48,7 @@ def face_function(
   """The function of crops alone; weights and face model are its constants.
 
   Args:
-    net: the network, or one that computes the same in other operations.
+    net: the network.
     variables: its {'params', 'batch_stats'}.
     geometry: of `network.network_geometry`, for its config.
     model: the 3DMM that it was trained with.

@@ -1,162 +1,165 @@
-"""The visualization layer in operations that ONNX has.
+"""The visualization layer as ONNX: what `pifa_jax.geometry.visualization` computes.
 
-It computes what `pifa_jax.geometry.visualization` does, forward only. That one decides
-the nearest vertex by integers made of the bits of a float, loops over faces on a CPU
-and scatters under `vmap`: ONNX has none of these. Here two scatters of floats and of
-indices decide, for all faces at once.
+That one decides the nearest vertex of a cell by integers made of the bits of a float.
+ONNX has no such thing: here two scatters with a minimum decide, of depths and of
+indices. The winners are the same, as a minimum does not round.
 """
 
-from collections.abc import Callable
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from pifa_jax.geometry import boxes, morphable_model, projection, visualization
-from pifa_jax.learning import network
-from pifa_jax.types import Array, FaceParams, MorphableModel, unflatten_params
+from experiments.export import onnx_geometry
+from experiments.export.onnx_graph import Graph, Value
+from pifa_jax.types import Array, MorphableModel
 
 
-class OnnxNetwork(network.PifaNetwork):
-  """`PifaNetwork` with the layer of this module; it takes the same variables.
-
-  Attributes:
-    first_visualization: a function that returns V of P^0, (crop_size, crop_size). It is
-      the same for every crop, so it is a constant of the file.
-  """
-
-  first_visualization: Callable[[], np.ndarray] = lambda: np.zeros(())
-
-  def _visualize(self, vector, geometry, small):
-    if not small:
-      return jnp.asarray(self.first_visualization())[None]
-    cfg = self.config
-    few = geometry.small_rendered is not None
-    model, mask = (
-      (geometry.small_rendered, geometry.small_mask)
-      if few
-      else (geometry.rendered, geometry.mask)
-    )
-    faces = unflatten_params(vector, model.num_identity)
-    factor = cfg.feature_size / cfg.crop_size
-    return visualize_faces(
-      model,
-      faces.replace(camera=boxes.scale_camera(faces.camera, factor)),
-      image_size=cfg.feature_size,
-      mask=mask,
-      sigma=cfg.splat_sigma,
-      radius=cfg.splat_radius,
-    )
-
-
-def onnx_network(
-  net: network.PifaNetwork, geometry: network.NetworkGeometry
-) -> OnnxNetwork:
-  """The network in operations that ONNX has.
-
-  Args:
-    net: the network.
-    geometry: for its config.
-
-  Returns:
-    A network that takes the variables and the geometry of `net`.
-  """
-  cfg = net.config
-  first = jax.jit(
-    lambda face: visualization.visualize(
-      geometry.rendered,
-      face,
-      image_size=cfg.crop_size,
-      mask=geometry.mask,
-      sigma=cfg.splat_sigma,
-      radius=cfg.splat_radius,
-    )
-  )(geometry.initial)
-  return OnnxNetwork(cfg, net.num_params, first_visualization=lambda: np.asarray(first))
-
-
-def visualize_faces(
+def visualize(
+  graph: Graph,
   model: MorphableModel,
-  faces: FaceParams,
+  mask: Array,
+  vector: Value,
+  batch: Value,
   *,
   image_size: int,
-  mask: Array,
+  factor: float,
   sigma: float,
   radius: int,
-) -> jax.Array:
-  """`visualization.visualize` for a batch.
-
-  Eqs. (8)-(10), Fig. 5. All vertices of the model are rendered: pass a model that is
-  restricted to those that shall be.
+) -> Value:
+  """V of a batch of faces: Eqs. (8)-(10), Fig. 5.
 
   Args:
-    model: the 3DMM.
-    faces: P with a leading B, in pixels of V.
-    image_size: H = W of V, pixels.
+    graph: to which it is added.
+    model: the 3DMM on the vertices that are rendered.
     mask: (Q,) a of Eq. (11).
+    vector: (B, 8 + N_I + N_E) flat P, crop pixels.
+    batch: (1,) int64 B.
+    image_size: H = W of V, pixels.
+    factor: image_size over the size of the crop.
     sigma: of Eq. (10), pixels.
     radius: of the window, cells.
 
   Returns:
-    (B, image_size, image_size) V, indexed [v, u].
+    (B, 1, image_size, image_size), indexed [v, u].
   """
-  u, v, depth = _planes(model, faces)
-  sight = jax.vmap(projection.viewing_direction)(faces.camera)
-  # Eq. (8); summed as the layer does it, so that the sign is the same.
-  towards = -jax.vmap(morphable_model.along, (0, None))(
-    sight[:, None], jnp.asarray(model.mean_normals)
-  )[:, 0]
-  cell = jax.vmap(lambda at, valid: visualization.cells(at, valid, image_size))(
-    jnp.stack([u, v], axis=-1), projection.is_visible(towards)
+  view = onnx_geometry.view(graph, model, vector, factor)
+  cell = cells(graph, view.u, view.v, view.towards > 0, image_size)
+  winner, occupied = nearest(
+    graph, cell, view.depth, batch, image_size**2, model.num_vertices
   )
-  winner = nearest(cell, depth, image_size * image_size)
-  of_winner = lambda plane: jnp.take_along_axis(plane, jnp.maximum(winner, 0), axis=1)
-  average = jax.vmap(
-    lambda x, y, value, winner: visualization.window_average(
-      x, y, value, winner, image_size, sigma, radius
+  value = graph.node('Relu', view.towards) * np.asarray(mask, np.float32)[None]
+  shape = np.array([-1, 1, image_size, image_size])
+  # A cell without a winner must not reach the exponentials: see `window_average`.
+  x, y, value = (
+    graph.node(
+      'Reshape',
+      graph.where(occupied, graph.node('GatherElements', plane, winner, axis=1), 0.0),
+      shape,
     )
+    for plane in (view.u, view.v, value)
   )
-  value = jax.nn.relu(towards) * jnp.asarray(mask)
-  return average(of_winner(u), of_winner(v), of_winner(value), winner)
+  occupied = graph.node('Cast', occupied, to=1)  # float32
+  occupied = graph.node('Reshape', occupied, shape)
+  return window_average(graph, x, y, value, occupied, image_size, sigma, radius)
 
 
-def _planes(model, faces):
-  """u, v and depth of every vertex, (B, Q) each: Eqs. (1) and (3)."""
-  product = lambda coeffs, basis: coeffs @ jnp.reshape(basis, (basis.shape[0], -1))
-  vertices = (
-    jnp.reshape(model.mean_shape, (-1,))
-    + product(faces.identity, model.identity_basis)
-    + product(faces.expression, model.expression_basis)
-  ).reshape(-1, model.num_vertices, 3)
-  axes = jax.vmap(projection.axes)(faces.camera)
-  u, v, depth = jnp.moveaxis(jax.vmap(morphable_model.along)(axes, vertices), 1, 0)
-  return u + faces.camera[:, 0, 3:], v + faces.camera[:, 1, 3:], depth
-
-
-def nearest(cell: Array, depth: Array, num_cells: int) -> jax.Array:
-  """`visualization.winners` for a batch: the nearest vertex of every cell.
-
-  Fig. 5. First the smallest depth of a cell, then the lowest index of the vertices
-  that have it. Both are exact: a minimum does not round.
+def cells(graph: Graph, u: Value, v: Value, valid: Value, image_size: int) -> Value:
+  """`visualization.cells`: the pixel cell that every vertex falls in.
 
   Args:
-    cell: (B, Q) int32 of `visualization.cells`.
-    depth: (B, Q) smaller is nearer.
-    num_cells: C.
+    graph: to which it is added.
+    u: (B, Q) pixels.
+    v: (B, Q) pixels.
+    valid: (B, Q) bool; False removes a vertex.
+    image_size: H = W, pixels.
 
   Returns:
-    (B, C) int32 vertex ids, -1 where the cell is empty.
+    (B, Q) int64; image_size^2 for a vertex that is removed or lies outside.
   """
-  batch, count = depth.shape
-  depth = jnp.where(jnp.isnan(depth), jnp.inf, depth)
-  row = jnp.broadcast_to(jnp.arange(batch, dtype=jnp.int32)[:, None], cell.shape)
+  low, high = -0.5, image_size - 0.5
+  less = lambda x: x < high
+  inside = valid & (u >= low) & less(u) & (v >= low) & less(v)
+
+  def pixel(x):
+    x = graph.node('Floor', graph.where(inside, x, 0.0) + 0.5)
+    return graph.node('Min', x, image_size - 1)
+
+  # Whole numbers of a few thousand are exact as float32.
+  cell = graph.where(inside, pixel(v) * image_size + pixel(u), image_size**2)
+  return graph.node('Cast', cell, to=7)  # int64
+
+
+def nearest(
+  graph: Graph, cell: Value, depth: Value, batch: Value, num_cells: int, count: int
+) -> tuple[Value, Value]:
+  """`visualization.winners`: the nearest vertex of every cell (Fig. 5).
+
+  First the smallest depth of a cell, then the lowest index of those that have it.
+
+  Args:
+    graph: to which it is added.
+    cell: (B, Q) int64 of `cells`.
+    depth: (B, Q) finite; smaller is nearer.
+    batch: (1,) int64 B.
+    num_cells: C.
+    count: Q.
+
+  Returns:
+    (B, C) int64 vertex ids, 0 where the cell is empty, and (B, C) bool: it is not.
+  """
+  column = graph.concat([batch, graph.constant(np.array([1]))], axis=0)
 
   def minimum(start, values):
-    # Cell C takes what is removed. One scatter for all faces, not one under `vmap`.
-    empty = jnp.full((batch, num_cells + 1), start, values.dtype)
-    return empty.at[row, cell].min(values, mode='promise_in_bounds')
+    # Cell C takes what is removed.
+    empty = graph.node('Expand', np.full((1, num_cells + 1), start), column)
+    return graph.node('ScatterElements', empty, cell, values, axis=1, reduction='min')
 
-  least = jnp.take_along_axis(minimum(jnp.inf, depth), cell, axis=1)
-  index = jnp.where(depth == least, jnp.arange(count, dtype=jnp.int32), count)
-  winner = minimum(count, index)[:, :num_cells]
-  return jnp.where(winner < count, winner, -1)
+  least = minimum(np.float32(np.inf), depth)
+  wins = graph.node('Equal', depth, graph.node('GatherElements', least, cell, axis=1))
+  index = graph.where(wins, np.arange(count)[None], np.array(count))
+  winner = graph.node(
+    'Slice', minimum(count, index), np.array([0]), np.array([num_cells]), np.array([1])
+  )
+  occupied = winner < np.array(count)
+  return graph.where(occupied, winner, np.array(0)), occupied
+
+
+def window_average(
+  graph: Graph,
+  x: Value,
+  y: Value,
+  value: Value,
+  occupied: Value,
+  image_size: int,
+  sigma: float,
+  radius: int,
+) -> Value:
+  """`visualization.window_average`: Eqs. (9)-(10).
+
+  Args:
+    graph: to which it is added.
+    x: (B, 1, S, S) the winners' u, pixels; 0 where the cell is empty.
+    y: (B, 1, S, S) their v.
+    value: (B, 1, S, S) what to average: g a.
+    occupied: (B, 1, S, S) float32, 1 where the cell has a winner, else 0.
+    image_size: S, pixels.
+    sigma: of Eq. (10), pixels.
+    radius: of the window, cells.
+
+  Returns:
+    (B, 1, S, S); 0 where the window is empty.
+  """
+  side = 2 * radius + 1
+  offsets = np.arange(-radius, radius + 1, dtype=np.float32)
+  rows, columns = np.meshgrid(offsets, offsets, indexing='ij')
+  # A convolution with a 1 at one cell shifts the image: channel k is neighbour k.
+  shift = np.eye(side**2, dtype=np.float32).reshape(-1, 1, side, side)
+  neighbours = lambda plane: graph.node('Conv', plane, shift, pads=[radius] * 4)
+  grid = np.arange(image_size, dtype=np.float32)
+  u = neighbours(x - grid[None, None, None, :]) + columns.reshape(1, -1, 1, 1)
+  v = neighbours(y - grid[None, None, :, None]) + rows.reshape(1, -1, 1, 1)
+  weight = graph.node('Exp', (u * u + v * v) * (-1 / (2 * sigma**2)))
+  weight = weight * neighbours(occupied)
+  numerator = graph.total(weight * neighbours(value), 1)
+  denominator = graph.total(weight, 1)
+  filled = denominator > 0
+  divisor = graph.where(filled, denominator, 1.0)
+  return graph.where(filled, numerator / divisor, 0.0)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from pifa_jax.types import Array
 
-_EPSILON = 1e-5
+EPSILON = 1e-5  # added to the variance
 
 
 class BatchNorm(nn.Module):
@@ -52,7 +52,7 @@ class BatchNorm(nn.Module):
     scale = self.param('scale', self.scale_init, channels)
     bias = self.param('bias', nn.initializers.zeros, channels)
     if not self.train:
-      factor = scale * jax.lax.rsqrt(var.value + _EPSILON)
+      factor = scale * jax.lax.rsqrt(var.value + EPSILON)
       y = _apply(x, factor, bias - mean.value * factor, self.relu)
       return y.astype(x.dtype)
     y, batch_mean, batch_var = normalize(x, scale, bias, self.axis_name, self.relu)
@@ -99,7 +99,7 @@ def _normalize_fwd(x, scale, bias, axis_name, relu):
     (jnp.mean(wide, axes), jnp.mean(jnp.square(wide), axes)), axis_name
   )
   var = jnp.maximum(square - jnp.square(mean), 0.0)
-  inverse = jax.lax.rsqrt(var + _EPSILON)
+  inverse = jax.lax.rsqrt(var + EPSILON)
   factor = scale * inverse
   offset = bias - mean * factor
   y = _apply(x, factor, offset, relu).astype(x.dtype)

@@ -26,9 +26,9 @@ function fail(error) {
   document.body.dataset.state = 'failed';
 }
 
-/** The square about a box, like boxes.square_box: same centre, longer side. */
+/** The square about a box, like boxes.square_box: same centre, same area. */
 function square([x, y, width, height]) {
-  const side = Math.max(width, height);
+  const side = Math.sqrt(width * height);
   return [x + (width - side) / 2, y + (height - side) / 2, side, side];
 }
 
@@ -183,7 +183,7 @@ canvas.addEventListener('pointermove', (event) => {
 canvas.addEventListener('pointerup', (event) => {
   const box = start && drawn(event);
   start = undefined;
-  if (box && Math.max(box[2], box[3]) >= 8) {
+  if (box && Math.min(box[2], box[3]) >= 8) {
     align(box);
   } else {
     draw();

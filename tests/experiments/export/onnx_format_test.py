@@ -1,82 +1,82 @@
-"""The rewriting before jax2onnx, and where that is installed the file itself."""
+"""onnxruntime gives the faces of JAX; a file that does not is refused."""
 
-import importlib.util
+import dataclasses
 import pathlib
 import tempfile
 import unittest
 from unittest import mock
 
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.export import face_function, onnx_format, onnx_layer
+from experiments.export import face_function, onnx_format, onnx_geometry
 from experiments.lib import cli
-from tests.experiments.export import small_network
-
-_INSTALLED = all(importlib.util.find_spec(name) for name in ('jax2onnx', 'onnxruntime'))
+from tests.experiments.export import onnx_run, small_network
 
 
-class RewritingTest(absltest.TestCase):
-  def rewritten(self, function, *args):
-    traced = jax.make_jaxpr(function)(*args)
-    return jax.make_jaxpr(
-      lambda *xs: onnx_format.evaluate(traced.jaxpr, traced.consts, *xs)
-    )(*args)
-
-  def test_same_results_without_what_cannot_be_converted(self):
-    def function(x):
-      padded = jnp.pad(x, ((1, 0), (0, 2)), constant_values=3.0)
-      return jnp.stack([padded, jnp.copysign(jnp.pi, padded)], axis=1), jax.nn.relu(x)
-
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
-    program = self.rewritten(function, x)
-    names = {equation.primitive.name for equation in program.jaxpr.eqns}
-    self.assertEmpty(
-      names & {'stack', 'pad', 'jit', 'bitcast_convert_type', 'custom_jvp_call'}
-    )
-    found = jax.core.eval_jaxpr(program.jaxpr, program.consts, x)
-    for one, other in zip(found, function(x), strict=True):
-      np.testing.assert_array_equal(one, other)
-
-  def test_the_whole_function_has_known_operations_alone(self):
-    small = small_network.make_small()
-    function = small.function(onnx_layer.onnx_network(small.net, small.geometry))
-    program = self.rewritten(function, small_network.crops(1))
-    names = {equation.primitive.name for equation in program.jaxpr.eqns}
-    self.assertIn('scatter-min', names)
-    for word in ('bitcast', 'custom', 'platform', 'cond', 'scan', 'while', 'jit'):
-      self.assertEmpty([name for name in names if word in name])
-
-  def test_without_jax2onnx_one_sentence(self):
-    with mock.patch.dict('sys.modules', {'jax2onnx': None}):
+class WithoutOnnxruntimeTest(absltest.TestCase):
+  def test_one_sentence(self):
+    with mock.patch.dict('sys.modules', {'onnxruntime': None}):
       with self.assertRaisesRegex(cli.UserError, r'pip install pifa_jax\[onnx\]'):
-        onnx_format.write('x.onnx', lambda crops: {}, 56)
+        onnx_format.check('x.onnx', lambda crops: {}, 56, 1)
 
 
-@unittest.skipUnless(_INSTALLED, 'needs the extra onnx')
-class OnnxTest(absltest.TestCase):
-  def test_onnxruntime_gives_the_same_faces(self):
+@unittest.skipUnless(onnx_run.INSTALLED, 'needs the extra onnx')
+class OnnxTest(parameterized.TestCase):
+  @parameterized.parameters(
+    (small_network.CONFIG, 'IFV'),
+    (small_network.RESIDUAL, 'IFV'),
+    (small_network.RESIDUAL, 'IV'),
+  )
+  def test_onnxruntime_gives_the_same_faces(self, config, inputs):
     import onnxruntime
 
-    small = small_network.make_small()
-    function = small.function(onnx_layer.onnx_network(small.net, small.geometry))
-    crops = small_network.crops(3)
-    with tempfile.TemporaryDirectory() as folder:
-      path = str(pathlib.Path(folder) / 'face.onnx')
-      onnx_format.write(path, function, crops.shape[1])
-      session = onnxruntime.InferenceSession(path)
-    for count in (1, 3):
-      wanted = jax.jit(small.function())(crops[:count])
+    config = dataclasses.replace(config, inputs=inputs)
+    small = small_network.make_small(config)
+    crops = small_network.crops(3, config.crop_size)
+    wanted = jax.jit(small.function())(crops)
+    content = onnx_format.build(
+      config, small.variables, small.geometry, small.model, 'ibug68'
+    )
+    session = onnxruntime.InferenceSession(content.SerializeToString())
+    for count in (1, 3):  # any number of faces
       found = session.run(None, {'crops': crops[:count]})
       for name, value in zip(face_function.OUTPUTS, found, strict=True):
         # float32 sums of a few hundred terms in another order; degrees of up to 180
         # are rounded to 1e-5.
         np.testing.assert_allclose(
-          value, wanted[name], atol=1e-3, rtol=1e-4, err_msg=name
+          value, wanted[name][:count], atol=1e-3, rtol=1e-4, err_msg=name
         )
       self.assertEqual(found[1].dtype, bool)
+    # The crop has a say, and the face moves.
+    self.assertGreater(np.ptp(wanted['params'][:, :8], axis=0).max(), 0.05)
+
+  def test_other_landmarks_are_refused(self):
+    config = small_network.RESIDUAL
+    small = small_network.make_small(config)
+    function = small.function()
+    right = onnx_geometry.view
+
+    def wrong(graph, model, vector, factor=1.0):
+      return right(graph, model, vector + 0.1, factor)
+
+    with tempfile.TemporaryDirectory() as folder:
+      path = pathlib.Path(folder, 'face.onnx')
+      for view in (right, wrong):
+        with mock.patch.object(onnx_geometry, 'view', view):
+          content = onnx_format.build(
+            config, small.variables, small.geometry, small.model, 'ibug68'
+          )
+        path.write_bytes(content.SerializeToString())
+        if view is right:
+          onnx_format.check(path, function, config.crop_size, 2)
+          continue
+        with self.assertRaisesRegex(cli.UserError, 'other landmarks than JAX'):
+          onnx_format.check(path, function, config.crop_size, 2)
+      path.write_bytes(b'no graph')
+      with self.assertRaisesRegex(cli.UserError, 'onnxruntime does not run it'):
+        onnx_format.check(path, function, config.crop_size, 2)
 
 
 if __name__ == '__main__':

@@ -7,15 +7,24 @@ import jax
 import numpy as np
 
 from experiments.export import face_function
-from pifa_jax.learning import network
+from pifa_jax.learning import network, network_config
+from pifa_jax.learning.network_config import NetworkConfig
 from pifa_jax.types import MorphableModel
 from tests.toy_model import make_toy_model
 
 CONFIG = dataclasses.replace(
-  network.PRESETS['tiny'],
+  network_config.PRESETS['tiny'],
   channels=(4, 6, 6, 6),
   kernels=(5, 3, 3, 3),
   fc_pool=4,
+  hidden_size=8,
+)
+RESIDUAL = dataclasses.replace(
+  network_config.PRESETS['residual'],
+  crop_size=48,
+  stem_pool=2,
+  units=(1, 1, 1),
+  width=8,
   hidden_size=8,
 )
 
@@ -36,27 +45,41 @@ class Small:
   geometry: network.NetworkGeometry
   model: MorphableModel
 
-  def function(self, net: network.PifaNetwork | None = None):
-    """The exported function, of `net` or of its own network."""
+  def function(self):
+    """The exported function."""
     return face_function.face_function(
-      net or self.net, self.variables, self.geometry, self.model, 'ibug68'
+      self.net, self.variables, self.geometry, self.model, 'ibug68'
     )
 
 
-def make_small() -> Small:
-  """Makes it; deterministic."""
+def make_small(config: NetworkConfig = CONFIG) -> Small:
+  """Makes it; deterministic.
+
+  Args:
+    config: of the network.
+  """
   model = make_toy_model()
-  net = network.PifaNetwork(CONFIG, model.num_params)
-  geometry = network.network_geometry(model, CONFIG)
+  net = network.PifaNetwork(config, model.num_params)
+  geometry = network.network_geometry(model, config)
   variables = network.init_variables(net, geometry, 0)
-  # Fresh networks leave P where it is.
-  larger = lambda path, x: x * 100 if 'fc2' in jax.tree_util.keystr(path) else x
+  rng = np.random.default_rng(0)
+
+  def trained(path, x):
+    name = jax.tree_util.keystr(path)
+    # Fresh networks leave P where it is, and fresh normalisation changes nothing.
+    if 'fc2' in name:
+      return x * 100
+    if 'scale' in name or 'var' in name:
+      return rng.uniform(0.5, 1.5, x.shape).astype(np.float32)
+    if 'mean' in name or ('bias' in name and 'fc' not in name):
+      return rng.normal(0, 0.2, x.shape).astype(np.float32)
+    return x
+
   return Small(
-    net, jax.tree_util.tree_map_with_path(larger, variables), geometry, model
+    net, jax.tree_util.tree_map_with_path(trained, variables), geometry, model
   )
 
 
-def crops(count: int) -> np.ndarray:
-  """(count, S, S, 3) uint8 noise."""
-  size = CONFIG.crop_size
+def crops(count: int, size: int = CONFIG.crop_size) -> np.ndarray:
+  """(count, size, size, 3) uint8 noise."""
   return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
