@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments.lib import cli, environment_maps, path_flags
 from pifa_jax.datasets import light_map_file
+from pifa_jax.files import array_files
 
 path_flags.define_path('exr_folder', None, 'Folder of the maps.')
 path_flags.define_path(
@@ -52,7 +53,7 @@ def main(run: cli.Run) -> int:
   arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
   arrays['panorama'] = light_map_file.encode(arrays['panorama'])
   names = np.array([path.name.split('.')[0] for path in files])
-  np.savez_compressed(f.output, names=names, **arrays)
+  array_files.write(f.output, {'names': names, **arrays}, compress=True)
   size = os.path.getsize(f.output) / 1e3
   print(f'Wrote {len(names)} maps to {f.output}, {size:.0f} kB.')
   return cli.EXIT_OK

@@ -26,7 +26,7 @@ from experiments.lib import cli
 from pifa_jax import face_models
 from pifa_jax.datasets import synthetic
 from pifa_jax.inference import Aligner
-from pifa_jax.learning import network
+from pifa_jax.learning import network, network_config
 from pifa_jax.learning.weights import load_weights
 
 PASS, WARN, FAIL = 'PASS', 'WARN', 'FAIL'
@@ -240,7 +240,7 @@ def check_gradient() -> Finding:
   Returns:
     The finding.
   """
-  config = network.PRESETS['tiny'].with_num_blocks(2)
+  config = network_config.PRESETS['tiny'].with_num_blocks(2)
   model = face_models.load_face_model('builtin')
   geometry = network.network_geometry(model, config)
   net = network.PifaNetwork(config, model.num_params)

@@ -60,7 +60,7 @@ def measure(radiance: np.ndarray) -> dict[str, np.ndarray]:
     rest = rest - above
     power = above @ _LUMINANCE * angle
     mean = (power[..., None] * toward).sum(axis=(0, 1)) / max(power.sum(), 1e-9)
-    length = np.linalg.norm(mean)
+    length = float(np.linalg.norm(mean))
     lamps.append(
       (
         mean / max(length, 1e-9) if length > 1e-6 else centre,
@@ -74,10 +74,10 @@ def measure(radiance: np.ndarray) -> dict[str, np.ndarray]:
   norms = (basis**2 * weights).sum(axis=(0, 1))
   harmonics = np.einsum('hwk,hwc->kc', basis * weights, rest) / norms[:, None]
   return {
-    'harmonics': np.float32(harmonics),
-    'directions': np.float32([lamp[0] for lamp in lamps]),
-    'colors': np.float32([lamp[1] for lamp in lamps]),
-    'width': np.float32([lamp[2] for lamp in lamps]),
+    'harmonics': harmonics.astype(np.float32),
+    'directions': np.array([lamp[0] for lamp in lamps], np.float32),
+    'colors': np.array([lamp[1] for lamp in lamps], np.float32),
+    'width': np.array([lamp[2] for lamp in lamps], np.float32),
     'panorama': small,
   }
 

@@ -137,8 +137,10 @@ class VideoReader:
       passed = None if stamp is None or start is None else stamp - start
       if index:
         # Where the file has no times, or wrong ones.
-        is_later = passed is not None and time < passed < np.inf
-        time = passed if is_later else time + 1 / self.rate
+        if passed is not None and time < passed < np.inf:
+          time = passed
+        else:
+          time += 1 / self.rate
       if problem is None:
         good, broken = good + 1, 0
       else:

@@ -192,8 +192,8 @@ def fold(x: Array, factor: int) -> jax.Array:
     (B, H / factor, W / factor, factor^2 C).
   """
   b, h, w, c = x.shape
-  x = x.reshape(b, h // factor, factor, w // factor, factor, c)
-  return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // factor, w // factor, -1)
+  split = jnp.reshape(x, (b, h // factor, factor, w // factor, factor, c))
+  return split.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // factor, w // factor, -1)
 
 
 def _dropout(x, keys, rate):

@@ -19,14 +19,22 @@ _SHOWN, _NOT_SHOWN = ('rendered', 'eye_white', 'iris'), 'neck'
 class _Aligned(Protocol):
   """The arrays of `inference.AlignedFaces`, n faces of a photo."""
 
-  boxes: np.ndarray
-  landmarks: dict[str, np.ndarray]
-  frontability: dict[str, np.ndarray]
-  visible: dict[str, np.ndarray]
-  params: FaceParams
-  pose: dict[str, np.ndarray]
-  confidence: np.ndarray | None
-  visualizations: tuple[np.ndarray, ...]
+  @property
+  def boxes(self) -> np.ndarray: ...
+  @property
+  def landmarks(self) -> dict[str, np.ndarray]: ...
+  @property
+  def frontability(self) -> dict[str, np.ndarray]: ...
+  @property
+  def visible(self) -> dict[str, np.ndarray]: ...
+  @property
+  def params(self) -> FaceParams: ...
+  @property
+  def pose(self) -> dict[str, np.ndarray]: ...
+  @property
+  def confidence(self) -> np.ndarray | None: ...
+  @property
+  def visualizations(self) -> tuple[np.ndarray, ...]: ...
 
 
 # Faces of less confidence than this are marked.

@@ -80,7 +80,8 @@ def rotate(harmonics: Array, rotation: Array) -> jax.Array:
   r = np.sqrt(1 - z * z)
   directions = np.stack([r * np.cos(angle), r * np.sin(angle), z], 1).astype(np.float32)
   inverse = np.linalg.pinv(np.asarray(lighting.basis(directions, np)))
-  return inverse @ (lighting.basis(directions @ rotation) @ harmonics)
+  seen = jnp.asarray(lighting.basis(directions @ rotation) @ harmonics)
+  return jnp.asarray(inverse) @ seen
 
 
 def random_place(
@@ -131,7 +132,7 @@ def random_place(
   balance = jnp.maximum(tone, 0.05) ** -draws.uniform(0.4, 1.0)
   gain = balance * jnp.exp(draws.normal(0, 0.2) + draws.normal(0, 0.06, (3,)))
   lamps = jnp.exp(draws.normal(0, 0.4, (2,))) * jnp.stack([1 - mix / 2, 1 - mix])
-  harmonics = _FLAT + config.environment * (gain * harmonics - _FLAT)
+  harmonics = jnp.asarray(_FLAT + config.environment * (gain * harmonics - _FLAT))
   colors = config.key_light * (lamps[:, None] * gain * pick(maps.colors, which))
   found = Light(
     harmonics=harmonics,
@@ -178,4 +179,4 @@ def view(key: Array, maps: LightMaps, place: Surroundings) -> jax.Array:
         jnp.mod(low_column + right, width).astype(jnp.int32),
       ]
       out = out + weight[..., None] * found.astype(jnp.float32)
-  return place.gain * jnp.minimum(out, _BRIGHTEST)
+  return jnp.asarray(place.gain * jnp.minimum(out, _BRIGHTEST))

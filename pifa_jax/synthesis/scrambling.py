@@ -39,4 +39,4 @@ def scramble(
   )
   paint = first + jnp.clip(0.5 + pattern, 0, 1)[:, None] * (second - first)
   paint = jnp.clip(paint, 0.003, 0.9)
-  return albedo + (on * weight)[:, None] * (paint - albedo)
+  return jnp.asarray(albedo) + (on * weight)[:, None] * (paint - albedo)
