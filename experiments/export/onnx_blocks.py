@@ -51,27 +51,22 @@ class _Layers:
 
   def conv(self, x, conv, norm, *, relu=True, stride=1):
     """Convolution, normalisation, and ReLU unless it comes later."""
-    kernel, offset = self._normalised(self._params[conv]['kernel'], 0.0, norm)
+    # Read in float64: the factor is multiplied into the weights and rounded once.
+    read = lambda array: np.asarray(array, np.float64)
+    kernel = read(self._params[conv]['kernel'])
+    scale, bias = (read(self._params[norm][name]) for name in ('scale', 'bias'))
+    mean, var = (read(self._stats[norm][name]) for name in ('mean', 'var'))
+    factor = scale / np.sqrt(var + EPSILON)
     x = self._graph.node(
       'Conv',
       x,
-      kernel.transpose(3, 2, 0, 1),
-      offset,
+      (kernel * factor).transpose(3, 2, 0, 1).astype(np.float32),
+      (bias - mean * factor).astype(np.float32),
       # As in Flax: the odd row of zeros comes last.
       auto_pad='SAME_UPPER',
       strides=[stride, stride],
     )
     return self._graph.node('Relu', x) if relu else x
-
-  def _normalised(self, kernel, bias, norm):
-    """Weights and bias of a layer and the normalisation after it."""
-    # Read in float64: the factor is multiplied into the weights and rounded once.
-    read = lambda array: np.asarray(array, np.float64)
-    scale, beta = (read(self._params[norm][name]) for name in ('scale', 'bias'))
-    mean, var = (read(self._stats[norm][name]) for name in ('mean', 'var'))
-    factor = scale / np.sqrt(var + EPSILON)
-    offset = beta + (read(bias) - mean) * factor
-    return (read(kernel) * factor).astype(np.float32), offset.astype(np.float32)
 
   def channels(self, conv):
     """Of what a convolution gives."""
@@ -83,8 +78,6 @@ class _Layers:
       [np.asarray(self._params[name][part], np.float32) for part in ('kernel', 'bias')]
       for name in ('fc1', 'fc2')
     )
-    if 'norm_fc1' in self._params:
-      fc1[:] = self._normalised(fc1[0], fc1[1], 'norm_fc1')
     hidden = fc1[0].shape[1]
     # Flax has a pixel's channels side by side, ONNX a channel's pixels.
     kernel = fc1[0].reshape(-1, channels, hidden).transpose(1, 0, 2)
