@@ -65,7 +65,7 @@ class _Block(nn.Module):
     cfg = self.config
     features, last = self._convolutions(image, features, visualization, train)
     x = last.reshape((last.shape[0], -1))
-    x = self._hidden(nn.Dense(cfg.hidden_size, dtype=x.dtype, name='fc1')(x), train)
+    x = nn.relu(nn.Dense(cfg.hidden_size, dtype=x.dtype, name='fc1')(x))
     if train and cfg.dropout > 0:
       x = _dropout(x, dropout_keys, cfg.dropout)
     # Near zero: training starts from the mean face in the box, P = P^0. In float32:
@@ -81,11 +81,6 @@ class _Block(nn.Module):
   def _convolutions(self, image, features, visualization, train):
     """The next F, and what the FC layers see."""
     raise NotImplementedError
-
-  def _hidden(self, x, train):
-    """The hidden layer between fc1 and fc2."""
-    del train
-    return nn.relu(x)
 
   def _conv(self, x, channels, name, *, size=3, stride=1):
     return nn.Conv(
@@ -156,11 +151,6 @@ class ResidualBlock(_Block):
     for index in range(cfg.units[self.index]):
       x = skip = self._unit(x, skip, train, f'unit{index + 1}')
     return x, self._layer(x, _LAST_CHANNELS, train, 'last', stride=2)
-
-  def _hidden(self, x, train):
-    # Without it Adam's first steps switch most of these units off for good: a step
-    # moves a sum of 1,568 inputs by about 1 (BUILD_NOTES.md D-93).
-    return self._norm(x, train, 'norm_fc1')
 
   def _layer(self, x, channels, train, name, stride=1):
     x = self._conv(x, channels, f'conv_{name}', stride=stride)
