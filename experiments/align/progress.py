@@ -45,7 +45,7 @@ class Progress:
       # Until here the network was compiled.
       self._first = (now, self._done)
     since, done = now - self._first[0], self._done - self._first[1]
-    if now - self._said < _SECONDS or not since:
+    if now - self._said < _SECONDS or since < 1:  # a batch ends at once
       return
     self._said = now
     rate = done / since

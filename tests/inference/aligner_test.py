@@ -176,7 +176,7 @@ class AlignerTest(absltest.TestCase):
       second.landmarks['ibug68'], direct.landmarks['ibug68'], atol=1e-3
     )
     # Or into a larger one about it.
-    wide = Aligner(self.model, CONFIG, box_scale=1.2).align(
+    wide = Aligner(self.model, CONFIG, box_scale=1.2, first_scale=1.0).align(
       self.variables, photo, box, passes=2
     )
     np.testing.assert_allclose(wide.boxes[0, 2:], 1.2 * found[2:], atol=1e-3)
@@ -337,18 +337,24 @@ class AlignerTest(absltest.TestCase):
 
   def test_the_first_blocks_alone(self):
     box = np.array([[10.0, 10, 30, 30]])
+    config = CONFIG.with_num_blocks(2)
+    net = network.PifaNetwork(config, self.model.num_params)
+    variables = jax.tree_util.tree_map_with_path(
+      lambda path, x: 50 * x if 'fc2' in jax.tree_util.keystr(path) else x,
+      network.init_variables(net, network.network_geometry(self.model, config), seed=0),
+    )
     # The second block does nothing, so that both are one result.
     quiet = lambda path, x: 0 * x if 'block2' in jax.tree_util.keystr(path) else x
-    first = jax.tree_util.tree_map_with_path(quiet, self.variables)
-    whole = Aligner(self.model, CONFIG, keep_visualizations=True)
-    part = Aligner(self.model, CONFIG, num_blocks=1, keep_visualizations=True)
+    first = jax.tree_util.tree_map_with_path(quiet, variables)
+    whole = Aligner(self.model, config, keep_visualizations=True)
+    part = Aligner(self.model, config, num_blocks=1, keep_visualizations=True)
     wanted = whole.align(first, _photo(), box)
     # The weights of all blocks, of which the second ones are not looked at.
-    found = part.align(self.variables, _photo(), box)
+    found = part.align(variables, _photo(), box)
     np.testing.assert_allclose(
       found.landmarks['ibug68'], wanted.landmarks['ibug68'], atol=1e-4
     )
-    full = whole.align(self.variables, _photo(), box)
+    full = whole.align(variables, _photo(), box)
     moved = np.abs(full.landmarks['ibug68'] - found.landmarks['ibug68']).max()
     self.assertGreater(moved, 0.1)
     # The sign of the last block's step is the first one's here.
@@ -359,10 +365,10 @@ class AlignerTest(absltest.TestCase):
     self.assertEmpty(self.aligner.align(self.variables, _photo(), box).visualizations)
     for number in (0, 3):
       with self.assertRaisesRegex(ValueError, 'the network has 2 blocks'):
-        Aligner(self.model, CONFIG, num_blocks=number)
+        Aligner(self.model, config, num_blocks=number)
     sure = confidence_lib.Confidence({}, {})
     with self.assertRaisesRegex(ValueError, 'num_blocks=1 has no confidence'):
-      Aligner(self.model, CONFIG, num_blocks=1, confidence=sure)
+      Aligner(self.model, config, num_blocks=1, confidence=sure)
 
   def test_no_box(self):
     found = self.aligner.align(self.variables, _photo(), [])

@@ -7,6 +7,7 @@ import pathlib
 import tempfile
 
 from absl.testing import absltest
+import jax
 import numpy as np
 
 from experiments.align import faces, report
@@ -43,11 +44,15 @@ class _Detector:
 
 @functools.cache
 def _aligner():
-  """The toy model, and an aligner that believes in large faces alone."""
+  """The toy model, and an aligner whose faces have different confidences."""
   model = make_toy_model()
   net = network.PifaNetwork(_CONFIG, model.num_params)
   geometry = network.network_geometry(model, _CONFIG)
-  variables = network.init_variables(net, geometry, seed=0)
+  # Updates that are large enough to tell two faces apart.
+  variables = jax.tree_util.tree_map_with_path(
+    lambda path, x: 50 * x if 'fc2' in jax.tree_util.keystr(path) else x,
+    network.init_variables(net, geometry, seed=0),
+  )
   weights = dict.fromkeys(confidence_lib._names('plain_first'), 0.0)
   weights['given_offset'] = 1.0
   sure = confidence_lib.Confidence({'plain_first': confidence_lib.Logistic(0, weights)})
@@ -62,7 +67,8 @@ class SessionTest(absltest.TestCase):
     self.root = pathlib.Path(folder.name)
 
   def photo(self, name, count):
-    pixels = np.full((96, 96, 3), 50 * count + 10, np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    pixels[0, 0] = 50 * count + 10
     (self.root / name).write_bytes(miniatures.encode(pixels))
     return {name: self.root / name}
 
