@@ -25,24 +25,6 @@ SCHEMA_VERSION = 1
 _ASSETS = pathlib.Path(__file__).parent / 'assets'
 _BUILTIN = 'builtin'
 
-# The configuration inside the shipped file has older names and places, and the hash of
-# a face model with a region of another name. The tables go when the next weights come.
-_OLD_PATHS = {
-  ('appearance',): ('synthetic', 'renderer'),
-  ('without',): ('synthetic', 'ablate'),
-  ('people',): ('synthetic', 'render_face_model'),
-  ('backgrounds',): ('synthetic', 'backgrounds'),
-  ('network', 'draw_spacing'): ('network', 'vertex_spacing'),
-  ('optimizer', 'drops'): ('optimizer', 'learning_rate_drops'),
-  ('augment', 'zoom'): ('augment', 'box_scale'),
-  ('augment', 'shift'): ('augment', 'shift_jitter'),
-  ('augment', 'scale'): ('augment', 'scale_jitter'),
-  ('augment', 'anisotropic'): ('augment', 'anisotropic_jitter'),
-}
-_OLD_FACE_MODELS = {
-  '8c18ccb1e6adb7ada7051c2464f5622557eb564cf3950d6378cfe78ee2df743a': '4fab40407a502ab24ae4b96fceab43f196cc48b8ac9b2f3866c1bb3de463d43d'  # noqa: E501
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainedWeights:
@@ -65,18 +47,6 @@ class TrainedWeights:
   def box_scale(self) -> float:
     """Mean side of the training boxes over that of the provided boxes."""
     return self.card['config'].get('augment', {}).get('box_scale', 1.0)
-
-
-def _with_new_names(config):
-  """The configuration of a card with the names and places of today."""
-  flat = {
-    _OLD_PATHS.get(path, path): value
-    for path, value in flax.traverse_util.flatten_dict(config).items()
-  }
-  model = ('face_model_hash',)
-  if model in flat:
-    flat[model] = _OLD_FACE_MODELS.get(flat[model], flat[model])
-  return flax.traverse_util.unflatten_dict(flat)
 
 
 def save_weights(
@@ -154,7 +124,6 @@ def load_weights(name_or_path: str | os.PathLike[str] = _BUILTIN) -> TrainedWeig
   )
   del arrays['schema_version']
   card = json.loads(str(arrays.pop('card')))
-  card['config'] = _with_new_names(card['config'])
   variables = flax.traverse_util.unflatten_dict(
     {name: value.astype(np.float32) for name, value in arrays.items()}, sep='/'
   )
