@@ -26,8 +26,18 @@ from pifa_jax.detection import (
 )
 from pifa_jax.detection.detections import BoxMap
 from pifa_jax.face_models import load_expression_units, load_face_model
+from pifa_jax.settings import same_setting
 
-derived_flags.define(DetectionSettings)
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredSettings:
+  """Which detector is measured; each field has its own help."""
+
+  detector: str = same_setting(DetectionSettings, 'detector')
+  min_score: float | None = same_setting(DetectionSettings, 'min_score')
+
+
+derived_flags.define(MeasuredSettings)
 
 _CANVAS = 480  # pixels; a photo that is looked at in one size
 _MARGIN = 2.4  # side of a rendered image over that of the face box
@@ -72,7 +82,7 @@ def main(run: cli.Run) -> int:
   Returns:
     The exit code.
   """
-  config = derived_flags.read(DetectionSettings, flags.FLAGS)
+  config = derived_flags.read(MeasuredSettings, flags.FLAGS)
   if config.detector == 'none':
     raise cli.UserError('--detector=none finds nothing; name one to measure.')
   try:

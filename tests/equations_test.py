@@ -110,7 +110,9 @@ class EquationMapTest(absltest.TestCase):
     self.assertNotEmpty(links)
     for name, target in links:
       self.assertTrue((_ROOT / target).is_file(), target)
-      module = target.removesuffix('.py').removesuffix('/__init__').replace('/', '.')
+      module = target.removesuffix('.py')
+      module = module.removesuffix('/__init__').removesuffix('/__main__')
+      module = module.replace('/', '.')
       self.assertTrue(f'{name}.'.startswith(f'{module}.'), f'{name} is not in {target}')
 
   def test_decisions_exist(self):

@@ -154,14 +154,17 @@ class AlignTest(absltest.TestCase):
     names = [f'{i}.jpg' for i in range(5)]
     self.put(*names)
     boxes = {name: [_BOX] * (1 + i % 2) for i, name in enumerate(names)}
-    done = self.align(boxes, '--save=none')
-    self.assertEqual(done.stderr.count('These weights have no confidence'), 1)
+    done = self.align(boxes, '--save=none', '--blocks=2')
+    self.assertEqual(done.stderr.count('--blocks=2 has no confidence'), 1)
+    self.assertEqual({line['confidence'] for line in self.lines('results')}, {None})
+    # That of the shipped weights.
+    self.align(boxes, '--save=none', '--noretry')
     lines = self.lines('results')
     # In the order of the photos, faces in that of their boxes.
     order = [(line['image'], line['face']) for line in lines]
     self.assertEqual(order, sorted(order))
     self.assertLen(order, 7)
-    self.assertTrue(all(line['confidence'] is None for line in lines))
+    self.assertTrue(all(0 < line['confidence'] < 1 for line in lines))
 
     checkpoint = json.loads((self.out / 'run.json').read_text())['checkpoint']
     weights = dict.fromkeys(confidence._names('plain_first'), 0.0)

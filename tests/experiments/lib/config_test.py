@@ -65,12 +65,13 @@ class RunConfigTest(absltest.TestCase):
   def test_the_shipped_weights(self):
     found = config.RunConfig.from_json(weights.load_weights().card['config'])
     self.assertEqual(found.network.vertex_spacing, 0.75)
-    self.assertEqual(found.augment.box_scale, 1.15)
-    self.assertEqual(found.augment.shift_jitter, 0.15)
+    self.assertEqual(found.network.crop_scale, 1.1)
+    self.assertEqual(found.augment.shift_jitter, 0.12)
+    self.assertTrue(found.loss.root)
     self.assertEqual(found.loss.hidden_weight, 1.0)
     self.assertEqual(found.optimizer.learning_rate_drops, ())
     self.assertEqual(found.synthetic, synthetic_data.SyntheticFaces())
-    self.assertLen(found.datasets, 6)
+    self.assertEqual(found.datasets, ('synthetic',))
 
 
 class FromFlagsTest(absltest.TestCase):
