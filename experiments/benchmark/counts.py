@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from pifa_jax.datasets import crop_cache
+from pifa_jax.learning import blocks
 from pifa_jax.learning.network_config import NetworkConfig
 from pifa_jax.types import MorphableModel
 
@@ -149,7 +150,7 @@ def layer(
 
 
 def network_flops(config: NetworkConfig, rendered: MorphableModel) -> int:
-  """Counts one face through the network (Table 1).
+  """Counts one face through the network (Table 1, or residual units).
 
   Convolutions have 2 h w k^2 c_in c_out, fully connected layers 2 n_in n_out, and
   every visualization one shape product of 2 K 3Q.
@@ -161,6 +162,8 @@ def network_flops(config: NetworkConfig, rendered: MorphableModel) -> int:
   Returns:
     FLOPs.
   """
+  if config.units:
+    return _residual_flops(config, rendered)
   flops, features = 0, 0
   for block in range(config.num_blocks):
     side = config.crop_size if block == 0 else config.feature_size
@@ -174,6 +177,36 @@ def network_flops(config: NetworkConfig, rendered: MorphableModel) -> int:
       flops += 2 * side**2 * config.kernels[conv] ** 2 * channels * features
       channels, side = features, config.feature_size
     flat = (config.feature_size // config.fc_pool) ** 2 * features
+    flops += 2 * config.hidden_size * (flat + rendered.num_params)
+    flops += shape_cost(rendered).flops * config.visualization
+  return flops
+
+
+def _residual_flops(config, rendered):
+  side, width = config.feature_size // 2, config.width
+  seen = lambda at_start: (
+    int(config.visualization) + 3 * ('I' in config.inputs or at_start)
+  )
+  conv = lambda side, channels, features: 2 * side**2 * 9 * channels * features
+  flops = 0
+  for block, units in enumerate(config.units):
+    inputs = width
+    if block == 0:
+      folded = config.stem_pool**2 * seen(True)
+      flops += conv(config.feature_size, folded, blocks.ENTRY_CHANNELS)
+      flops += conv(side, blocks.ENTRY_CHANNELS, width)
+    elif 'F' in config.inputs:
+      inputs = 4 * seen(False) + width
+    else:
+      inputs = 4 * seen(False)
+      flops += conv(side, inputs, width)
+    middle = width if block == 0 else width // 2
+    for unit in range(units):
+      flops += conv(side, inputs if unit == 0 else width, middle)
+      flops += conv(side, middle, width)
+    last = -(-side // 2)
+    flops += conv(last, width, blocks.LAST_CHANNELS)
+    flat = last**2 * blocks.LAST_CHANNELS
     flops += 2 * config.hidden_size * (flat + rendered.num_params)
     flops += shape_cost(rendered).flops * config.visualization
   return flops

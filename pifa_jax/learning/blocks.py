@@ -8,8 +8,8 @@ from pifa_jax.learning.network_config import NetworkConfig
 from pifa_jax.learning.normalization import BatchNorm
 from pifa_jax.types import Array
 
-_ENTRY_CHANNELS = 32  # at a quarter of the crop, before the residual units
-_LAST_CHANNELS = 32  # at a sixteenth of the crop, before the FC layers
+ENTRY_CHANNELS = 32  # at a quarter of the crop, before the residual units
+LAST_CHANNELS = 32  # at a sixteenth of the crop, before the FC layers
 
 
 def make_block(config: NetworkConfig, **fields) -> nn.Module:
@@ -140,7 +140,7 @@ class ResidualBlock(_Block):
     cfg = self.config
     x = _joined(image, visualization).astype(jnp.dtype(cfg.precision))
     if self.index == 0:
-      x = self._layer(fold(x, cfg.stem_pool), _ENTRY_CHANNELS, train, 'entry1')
+      x = self._layer(fold(x, cfg.stem_pool), ENTRY_CHANNELS, train, 'entry1')
       x = skip = self._layer(x, cfg.width, train, 'entry2', stride=2)
     else:
       x, skip = fold(x, 2), features
@@ -150,7 +150,7 @@ class ResidualBlock(_Block):
         x = _joined(x, features)
     for index in range(cfg.units[self.index]):
       x = skip = self._unit(x, skip, train, f'unit{index + 1}')
-    return x, self._layer(x, _LAST_CHANNELS, train, 'last', stride=2)
+    return x, self._layer(x, LAST_CHANNELS, train, 'last', stride=2)
 
   def _layer(self, x, channels, train, name, stride=1):
     x = self._conv(x, channels, f'conv_{name}', stride=stride)

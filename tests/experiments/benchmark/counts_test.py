@@ -1,10 +1,14 @@
 """Counts of the network and the layer against counts made in another way."""
 
 from absl.testing import absltest
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
 
 from experiments.benchmark import counts, inputs
 from pifa_jax import face_models
-from pifa_jax.learning import network_config
+from pifa_jax.learning import network, network_config
+from tests.toy_model import make_toy_model
 
 
 class CountsTest(absltest.TestCase):
@@ -21,6 +25,25 @@ class CountsTest(absltest.TestCase):
       counts.network_flops(network_config.PRESETS['paper'], self.model) - 6 * shape
     )
     self.assertAlmostEqual(flops / 2e9, 0.88, delta=0.01)
+
+  def test_flops_of_residual_units_are_those_of_the_kernels(self):
+    model = make_toy_model()
+    config = network_config.PRESETS['residual']
+    net = network.PifaNetwork(config, model.num_params)
+    shapes = jax.eval_shape(
+      net.init,
+      jax.random.key(0),
+      jnp.zeros((1, 112, 112, 3)),
+      network.network_geometry(model, config),
+    )
+    wanted = 0
+    kernels = flax.traverse_util.flatten_dict(shapes['params'], sep='/')
+    for name, kernel in kernels.items():
+      if name.endswith('/kernel'):
+        sides = {'conv_entry1': 28, 'conv_last': 7, 'fc1': 1, 'fc2': 1}
+        wanted += 2 * sides.get(name.split('/')[1], 14) ** 2 * kernel.size
+    flops = counts.network_flops(config, model) - 6 * counts.shape_cost(model).flops
+    self.assertEqual(flops, wanted)
 
   def test_the_shape_is_counted_as_its_arrays_are(self):
     cost = counts.shape_cost(self.model)
