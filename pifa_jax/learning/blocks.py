@@ -65,7 +65,7 @@ class _Block(nn.Module):
     cfg = self.config
     features, last = self._convolutions(image, features, visualization, train)
     x = last.reshape((last.shape[0], -1))
-    x = nn.relu(nn.Dense(cfg.hidden_size, dtype=x.dtype, name='fc1')(x))
+    x = nn.relu(self._hidden(nn.Dense(cfg.hidden_size, dtype=x.dtype, name='fc1')(x)))
     if train and cfg.dropout > 0:
       x = _dropout(x, dropout_keys, cfg.dropout)
     # Near zero: training starts from the mean face in the box, P = P^0. In float32:
@@ -81,6 +81,10 @@ class _Block(nn.Module):
   def _convolutions(self, image, features, visualization, train):
     """The next F, and what the FC layers see."""
     raise NotImplementedError
+
+  def _hidden(self, x):
+    """Of the first FC layer, before ReLU."""
+    return x
 
   def _conv(self, x, channels, name, *, size=3, stride=1):
     return nn.Conv(
@@ -151,6 +155,11 @@ class ResidualBlock(_Block):
     for index in range(cfg.units[self.index]):
       x = skip = self._unit(x, skip, train, f'unit{index + 1}')
     return x, self._layer(x, LAST_CHANNELS, train, 'last', stride=2)
+
+  def _hidden(self, x):
+    # Of one sample, not of the batch. Adam moves all weights of a unit the same way, and
+    # all inputs are positive: without it most units are below 0 for good in a few steps.
+    return nn.LayerNorm(dtype=x.dtype, name='norm_fc1')(x)
 
   def _layer(self, x, channels, train, name, stride=1):
     x = self._conv(x, channels, f'conv_{name}', stride=stride)
