@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.export.onnx_graph import Graph, Value
+from pifa_jax.learning import blocks
 from pifa_jax.learning.network_config import NetworkConfig
 from pifa_jax.learning.normalization import EPSILON
 
@@ -83,6 +84,12 @@ class _Layers:
     kernel = fc1[0].reshape(-1, channels, hidden).transpose(1, 0, 2)
     x = self._graph.node('Flatten', x)
     x = self._graph.node('Gemm', x, kernel.reshape(-1, hidden), fc1[1])
+    norm = self._params.get('norm_fc1')  # of the blocks that have one
+    if norm:
+      scale, bias = (np.asarray(norm[name], np.float32) for name in ('scale', 'bias'))
+      x = self._graph.node(
+        'LayerNormalization', x, scale, bias, epsilon=blocks.LAYER_NORM_EPSILON
+      )
     return self._graph.node('Gemm', self._graph.node('Relu', x), *fc2)
 
 

@@ -9,6 +9,7 @@ from pifa_jax.learning.normalization import BatchNorm
 from pifa_jax.types import Array
 
 ENTRY_CHANNELS = 32  # at a quarter of the crop, before the residual units
+LAYER_NORM_EPSILON = 1e-6
 LAST_CHANNELS = 32  # at a sixteenth of the crop, before the FC layers
 
 
@@ -157,9 +158,9 @@ class ResidualBlock(_Block):
     return x, self._layer(x, LAST_CHANNELS, train, 'last', stride=2)
 
   def _hidden(self, x):
-    # Of one sample, not of the batch. Adam moves all weights of a unit the same way, and
-    # all inputs are positive: without it most units are below 0 for good in a few steps.
-    return nn.LayerNorm(dtype=x.dtype, name='norm_fc1')(x)
+    # Of one sample, not of the batch. Adam moves all weights of a unit the same way and
+    # all inputs are positive: without it most units are below 0 for good in few steps.
+    return nn.LayerNorm(LAYER_NORM_EPSILON, dtype=x.dtype, name='norm_fc1')(x)
 
   def _layer(self, x, channels, train, name, stride=1):
     x = self._conv(x, channels, f'conv_{name}', stride=stride)

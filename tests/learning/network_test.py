@@ -170,6 +170,20 @@ class ResidualTest(parameterized.TestCase):
     for name, grad in jax.jit(jax.grad(loss))(variables['params']).items():
       self.assertGreater(float(jnp.abs(grad['fc1']['kernel']).max()), 0, name)
 
+  def test_a_shift_common_to_all_hidden_units_kills_none(self):
+    # The shift of Adam's first steps (BUILD_NOTES.md D-93).
+    net, geometry, variables, image = _apply(_RESIDUAL)
+    shifted = jax.tree_util.tree_map_with_path(
+      lambda path, x: (
+        x - 0.5 if "['fc1']['kernel']" in jax.tree_util.keystr(path) else x
+      ),
+      variables,
+    )
+    apply = jax.jit(lambda variables: net.apply(variables, image, geometry)['updates'])
+    before, after = apply(variables), apply(shifted)
+    self.assertGreater(float(jnp.abs(before).max()), 0)
+    np.testing.assert_allclose(after, before, rtol=1e-2, atol=1e-5)
+
   def test_crop_that_cannot_be_folded(self):
     with self.assertRaisesRegex(ValueError, 'crop_size=20 is not a multiple of 8'):
       dataclasses.replace(_RESIDUAL, crop_size=20)
