@@ -25,6 +25,7 @@ from experiments.benchmark.settings import Settings
 from experiments.lib import (
   cli,
   data_loading,  # noqa: F401 its flags
+  path_flags,
 )
 from experiments.lib import config as config_lib
 
@@ -69,6 +70,19 @@ flags.DEFINE_integer(
   'Number of vertices Q of the dense reference implementation (--peers), whose memory '
   'grows with Q^2.',
   lower_bound=1,
+)
+flags.DEFINE_list(
+  'exits',
+  [],
+  'Comma-separated numbers of blocks: the part network is also measured when it stops '
+  'after so many, as --blocks of experiments.align does.',
+)
+path_flags.define_path_list(
+  'peer_networks',
+  [],
+  'Comma-separated .onnx and .tflite files of other networks, which the part network '
+  'measures with one face each; "taskset -c 0" before the command has all of them on '
+  'one core.',
 )
 
 
@@ -150,6 +164,16 @@ def _batch_sizes(flag, num_devices):
   return sizes
 
 
+def _exits(num_blocks):
+  for text in flags.FLAGS.exits:
+    if not text.isdigit() or not 1 <= int(text) <= num_blocks:
+      raise cli.UserError(
+        f'--exits={text}; the network has {num_blocks} blocks: use numbers from 1 to '
+        f'{num_blocks}.'
+      )
+  return tuple(int(text) for text in flags.FLAGS.exits)
+
+
 def _settings(devices):
   """What the flags ask for, --preset, --num_blocks and the like included."""
   f = flags.FLAGS
@@ -171,6 +195,8 @@ def _settings(devices):
     seed=f.seed,
     peers=f.peers,
     dense_vertices=f.dense_vertices,
+    exits=_exits(config.network.num_blocks),
+    peer_networks=tuple(f.peer_networks),
     preset=f.preset,
     network=config.network,
     optimizer=config.optimizer,

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark import counts, inputs
+from experiments.benchmark import counts, inputs, peer_networks
 from experiments.benchmark.settings import Settings
 from experiments.benchmark.timing import Case, compiled
 from pifa_jax.datasets import sampler
@@ -66,26 +66,44 @@ def network_cases(
     batch_sizes: one group each.
 
   Yields:
-    One case.
+    One case, one for every block after which it stops early, and with one face those
+    of other networks.
   """
   net, geometry, _, variables = _make_network(settings)
-  size = net.config.crop_size
-  weight_bytes = _num_bytes(variables)
   for batch in batch_sizes:
-    yield [
-      compiled(
-        'network',
-        f'forward, {settings.preset}',
-        batch,
-        lambda variables, image, geometry: net.apply(variables, image, geometry)[
-          'params'
-        ],
-        variables,
-        jnp.zeros((batch, size, size, 3)),
-        geometry,
-        counts=counts.network(net.config, geometry.rendered, batch, weight_bytes),
+    cases = [
+      _forward_case(settings, net, variables, geometry, batch, name)
+      for net, name in (
+        (net, f'forward, {settings.preset}'),
+        *(
+          (net.clone(config=net.config.with_num_blocks(count)), f'until block {count}')
+          for count in settings.exits
+        ),
       )
     ]
+    yield cases + (peer_networks.cases(settings.peer_networks) if batch == 1 else [])
+
+
+def _forward_case(settings, net, variables, geometry, batch, name):
+  size = net.config.crop_size
+  # Of a network that stops early, its own blocks.
+  shapes = jax.eval_shape(
+    net.init, jax.random.key(0), jnp.zeros((1, size, size, 3)), geometry
+  )
+  variables = {
+    kind: {block: variables[kind][block] for block in blocks}
+    for kind, blocks in shapes.items()
+  }
+  return compiled(
+    'network',
+    name,
+    batch,
+    lambda variables, image, geometry: net.apply(variables, image, geometry)['params'],
+    variables,
+    jnp.zeros((batch, size, size, 3)),
+    geometry,
+    counts=counts.network(net.config, geometry.rendered, batch, _num_bytes(variables)),
+  )
 
 
 def train_cases(settings: Settings, batch_sizes: Sequence[int]) -> Iterator[list[Case]]:

@@ -25,6 +25,8 @@ class Settings:
     seed: of everything random.
     peers: whether other implementations of the layer are measured too.
     dense_vertices: Q of the dense reference implementation.
+    exits: numbers of blocks after which the part network is stopped, too.
+    peer_networks: files of other networks, for the part network.
     preset: name of the network's preset, for the names of the cases.
     network: the network of the parts network, train, data and align.
     optimizer: of the part train.
@@ -42,6 +44,8 @@ class Settings:
   seed: int
   peers: bool
   dense_vertices: int
+  exits: tuple[int, ...]
+  peer_networks: tuple[str, ...]
   preset: str
   network: NetworkConfig
   optimizer: OptimizerConfig

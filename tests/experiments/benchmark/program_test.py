@@ -19,7 +19,8 @@ _SMALL = [
   '--batch_sizes=2',
   '--train_batch_sizes=2',
   '--preset=tiny',
-  '--num_blocks=1',
+  '--num_blocks=2',
+  '--exits=1',
   '--convs_per_block=1',
   '--fc_pool=7',
   # What takes long to compile: windows, and visualizations in the network.
@@ -84,6 +85,11 @@ class ProgramTest(absltest.TestCase):
     self.assertNotIn('numba', ' '.join(names))
     numpy_row = next(row for row in rows if row['name'] == 'after projection, NumPy')
     self.assertLess(numpy_row['largest_difference'], 1e-4)
+    early, full = (
+      next(row for row in rows if row['name'] == name)
+      for name in ('until block 1', 'forward, tiny')
+    )
+    self.assertLess(early['gflop'], full['gflop'])
     self.assertIn('2,574,660 samples would take', said.stdout)
 
   def test_bad_flags_are_one_sentence(self):
@@ -93,6 +99,8 @@ class ProgramTest(absltest.TestCase):
       self.assertNotIn('Traceback', said)
       said = _run(f'--workdir={work}', '--batch_sizes=0', code=1).stderr
       self.assertIn('--batch_sizes=0 is not a number of faces', said)
+      said = _run(f'--workdir={work}', '--exits=7', '--preset=tiny', code=1).stderr
+      self.assertIn('--exits=7; the network has 6 blocks: use numbers from 1', said)
 
 
 if __name__ == '__main__':
