@@ -32,7 +32,7 @@ class FittedPicture:
 
   Attributes:
     picture: (S, S, 3) uint8 RGB.
-    box: (4,) the square in which P^0 lies: the face box, as the network saw it.
+    box: (4,) the square in which P^0 lies: that of the face box's centre and area.
     start: (68, 2) landmarks of P^0.
     face: the result.
     crop: (C, C, 3) uint8, what the network saw.
@@ -71,7 +71,7 @@ def fit(
   )
   fitted = []
   for face, aligned in zip(faces, found, strict=True):
-    box = np.asarray(aligned.boxes[0], np.float64)
+    box = _scaled(aligned.boxes[0], 1.0)
     crop_box = _scaled(box, config.crop_scale)
     shown = _scaled(box, _ROOM)
     result = fitted_face(model, aligned, 0)
@@ -190,8 +190,11 @@ def mesh(picture: np.ndarray, face: FittedFace) -> Image.Image:
     face: in its pixels.
 
   Returns:
-    The picture, (S, S) RGB.
+    The picture, (S, S) RGB; without a mesh if that is not finite.
   """
+  if not np.isfinite(face.vertices).all():
+    # Of a network that diverged: there is nothing to be seen.
+    return Image.fromarray(picture)
   drawn = overlays.draw(picture, [face], 'shaded')
   return drawn.resize(picture.shape[1::-1], Image.Resampling.LANCZOS)
 

@@ -63,6 +63,9 @@ def mean_weights(
 def first_layer(config: NetworkConfig, index: int) -> str:
   """The name of the first convolution of a block.
 
+  A later residual block has a way around it, which is not counted: F itself, or in
+  architecture c 'conv_entry'.
+
   Args:
     config: of the network.
     index: of the block, from 0.
@@ -74,7 +77,7 @@ def first_layer(config: NetworkConfig, index: int) -> str:
     return 'conv1'
   if index == 0:
     return 'conv_entry1'
-  return 'conv_unit1a' if 'F' in config.inputs else 'conv_entry'
+  return 'conv_unit1a'
 
 
 def input_channels(config: NetworkConfig, index: int) -> dict[str, np.ndarray]:
