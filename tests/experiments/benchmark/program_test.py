@@ -93,6 +93,10 @@ class ProgramTest(absltest.TestCase):
       self.assertNotIn('Traceback', said)
       said = _run(f'--workdir={work}', '--batch_sizes=0', code=1).stderr
       self.assertIn('--batch_sizes=0 is not a number of faces', said)
+      vertices = '--num_vertices=9999999999'
+      said = _run(f'--workdir={work}', vertices, code=1).stderr
+      self.assertRegex(said, f'{vertices} needs .* GB of memory, and .* use at most')
+      self.assertNotIn('Traceback', said)
 
 
 if __name__ == '__main__':
