@@ -3,6 +3,9 @@
   python -m experiments.evaluate --flagfile=aflw.flags --data_dir=~/AFLW
   python -m experiments.evaluate --checkpoint=runs/300wlp --dataset=aflw2000 \
       --data_dir=~/AFLW2000 --box_noise
+
+Writes into the folder "evaluation" of the training run, or of --workdir where it stands
+on the command line beside --checkpoint.
 """
 
 import csv
@@ -71,6 +74,7 @@ def main(run: cli.Run) -> int:
   """
   f = flags.FLAGS
   trained_run = restore.open_run(f.checkpoint or f.workdir)
+  results = _results_folder(trained_run.folder)
   config = trained_run.config
   seen = [name for name in config.datasets if f.dataset in _CONTAINED.get(name, ())]
   if seen:
@@ -109,10 +113,8 @@ def main(run: cli.Run) -> int:
     warning = 'may hold photos that these weights were trained on'
     _log(f'Warning: --split={f.split} of {f.data_dir} {warning}.')
     data = dataclasses.replace(data, title=f'{data.title} ({warning})')
-  # A flag file names the folder of the TRAINING run: the result goes into it, beside
-  # the record of the run.
   workdir = run.make_folder(
-    os.path.join(trained_run.folder, 'evaluation', f'{data.name}-{f.split}-{name}')
+    os.path.join(results, 'evaluation', f'{data.name}-{f.split}-{name}')
   )
   run.open(workdir, seed=config.seed, checkpoint=checkpoint)
 
@@ -140,6 +142,34 @@ def main(run: cli.Run) -> int:
   _write(workdir, result, protocol, out, errors, data)
   print(f'Wrote eval.json, per_image.csv, report.html and images to {workdir}.')
   return cli.EXIT_OK
+
+
+def _results_folder(trained: str) -> str:
+  """Where the folder 'evaluation' goes: beside the record of the training run.
+
+  A flag file names the folder of a TRAINING run, which need not be that of
+  --checkpoint. So --workdir is meant for the results only where it was typed.
+
+  Args:
+    trained: the folder of the weights.
+
+  Returns:
+    The folder.
+
+  Raises:
+    UserError: if it is that of another training run.
+  """
+  f = flags.FLAGS
+  if not f.checkpoint or not f.workdir or not cli.is_typed('workdir'):
+    return trained
+  other = os.path.isdir(os.path.join(f.workdir, 'checkpoints'))
+  if other and os.path.realpath(f.workdir) != os.path.realpath(trained):
+    raise cli.UserError(
+      f'--workdir={f.workdir} is the folder of another training run than '
+      f'--checkpoint={f.checkpoint}; give the results a folder of their own, or leave '
+      f'--workdir out to find them in {trained}.'
+    )
+  return f.workdir
 
 
 def _schemes(model, f, config, protocol):

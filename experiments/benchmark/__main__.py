@@ -19,7 +19,7 @@ import time
 from absl import flags
 import jax
 
-from experiments.benchmark import report, timing
+from experiments.benchmark import inputs, report, timing
 from experiments.benchmark.parts import PARTS
 from experiments.benchmark.settings import Settings
 from experiments.lib import (
@@ -101,6 +101,9 @@ def main(run: cli.Run) -> int:
     raise cli.UserError(
       f'--parts={",".join(unknown)} is not a part; use {", ".join(PARTS)}.'
     )
+  problem = inputs.memory_problem(f.num_vertices, f.dtype)
+  if problem:
+    raise cli.UserError(f'--num_vertices={f.num_vertices} {problem}.')
   config_lib.split_cpu()
   devices = _devices(f.num_devices)
   batch_sizes = {

@@ -5,6 +5,7 @@ measurement.
 """
 
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,8 @@ from pifa_jax.face_models import load_face_model
 from pifa_jax.geometry import boxes, masks, morphable_model, projection
 from pifa_jax.types import Array, FaceParams, MorphableModel, flatten_params
 
+# At the least: one is made on the host, and put on the device, in tiles as well.
+_COPIES = 3
 NUM_CROPS = 256  # cached crops that the batches of the parts data and train come from
 
 
@@ -30,6 +33,35 @@ def rendered_part(model: MorphableModel) -> MorphableModel:
   """
   part = morphable_model.restrict(model, np.asarray(masks.rendered_vertices(model)))
   return part.replace(regions={})
+
+
+def memory_problem(num_vertices: int, dtype: str) -> str:
+  """Why a face model of `dense_model` does not fit this machine.
+
+  Linux ends a program that takes too much, without a word: it is asked before.
+
+  Args:
+    num_vertices: Q.
+    dtype: 'float32' or 'float64'.
+
+  Returns:
+    What it needs, what there is, and what would do; '' if it fits or nobody knows.
+  """
+  try:
+    memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+  except (AttributeError, ValueError, OSError):
+    return ''
+  model = load_face_model('builtin')  # finer ones have as many shapes
+  shapes = 1 + model.num_identity + model.num_expression
+  one = _COPIES * 3 * shapes * np.dtype(dtype).itemsize
+  if num_vertices * one <= memory:
+    return ''
+  power = 10 ** int(np.log10(memory / one))
+  most = int(memory / one / power) * power
+  return (
+    f'needs {num_vertices * one / 1e9:.0f} GB of memory, and this machine has '
+    f'{memory / 1e9:.0f}; use at most {most}'
+  )
 
 
 @functools.cache

@@ -69,7 +69,14 @@ def start(main: Callable[['Run'], int]) -> None:
   # A name that the terminal cannot show must not end a run; stderr escapes by itself.
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='backslashreplace')
-  app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse_flags)
+  try:
+    app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse_flags)
+  except BrokenPipeError:  # while --help was printed
+    if not _drop_unread_output('\n'):
+      raise
+    sys.exit(EXIT_USER_ERROR)
+  finally:
+    _drop_unread_output()
 
 
 def _guarded(main, argv):
@@ -96,6 +103,12 @@ def _guarded(main, argv):
       EXIT_NON_FINITE: 'non-finite loss',
     }.get(code, 'some inputs failed')
     return code
+  except BrokenPipeError as error:
+    reason = 'the output was closed by its reader'
+    if not _drop_unread_output('\n'):  # it was another pipe
+      reason = _sentence(error)
+      print(f'{name}: {reason}', file=sys.stderr)
+    return EXIT_USER_ERROR
   # What the library raises on bad input is already one sentence.
   except (UserError, CheckpointError, ValueError, OSError) as error:
     reason = _sentence(error)
@@ -107,6 +120,23 @@ def _guarded(main, argv):
     return EXIT_USER_ERROR
   finally:
     run.finish(reason, code)
+
+
+def _drop_unread_output(last=''):
+  """Whether what reads stdout, such as `head`, has gone; the rest is then dropped.
+
+  Python flushes stdout at its end, and would print a traceback. A write that failed has
+  left nothing to flush: `last` is what is tried once more.
+  """
+  try:
+    sys.stdout.write(last)
+    sys.stdout.flush()
+  except BrokenPipeError:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return True
+  return False
 
 
 def _sentence(error):
@@ -241,6 +271,24 @@ def _resolved_flagfile(arg):
     file=sys.stderr,
   )
   sys.exit(EXIT_USAGE)
+
+
+def is_typed(name: str) -> bool:
+  """Whether a flag stands on the command line itself, not only in a flag file.
+
+  Args:
+    name: of the flag.
+
+  Returns:
+    Whether it does.
+  """
+  # What stands after "--" is no flag.
+  words = sys.argv[1:]
+  words = words[: words.index('--')] if '--' in words else words
+  return any(
+    word.startswith('-') and word.lstrip('-').partition('=')[0] == name
+    for word in words
+  )
 
 
 def json_value(value: Any) -> Any:

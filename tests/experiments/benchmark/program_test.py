@@ -101,6 +101,10 @@ class ProgramTest(absltest.TestCase):
       self.assertIn('--batch_sizes=0 is not a number of faces', said)
       said = _run(f'--workdir={work}', '--exits=7', '--preset=tiny', code=1).stderr
       self.assertIn('--exits=7; the network has 6 blocks: use numbers from 1', said)
+      vertices = '--num_vertices=9999999999'
+      said = _run(f'--workdir={work}', vertices, code=1).stderr
+      self.assertRegex(said, f'{vertices} needs .* GB of memory, and .* use at most')
+      self.assertNotIn('Traceback', said)
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 
@@ -47,6 +48,40 @@ class ProgramTest(absltest.TestCase):
     self.assertEqual(done.returncode, code, done.stderr)
     self.assertNotIn(b'Traceback', done.stderr)
     return done.stdout.decode(), done.stderr.decode()
+
+  def _without_reader(self, *flags):
+    """Exit code and stderr when what reads stdout has gone, as `head -1` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+      done = subprocess.run(
+        [sys.executable, str(self.root / 'small.py'), '--nocompilation_cache', *flags],
+        env=program_runs.environment(PYTHONPATH=str(program_runs.ROOT)),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=100,
+        check=False,
+      )
+    finally:
+      os.close(writer)
+    return done.returncode, done.stderr.decode()
+
+  def test_an_output_that_nobody_reads_ends_quietly(self):
+    # Help and a short line may wait in Python's buffer until the program has ended; a
+    # long one is written at once.
+    for flags in (['--help'], [], ['--table=' + 'x' * 100_000]):
+      code, said = self._without_reader(*flags)
+      self.assertEqual(said, '')
+      self.assertIn(code, (0, 1))
+
+  def test_what_stands_on_the_command_line_is_typed(self):
+    with mock.patch.object(
+      sys, 'argv', ['x', '--seed=3', '--share', '0.2', '--', '-a']
+    ):
+      self.assertEqual(
+        [cli.is_typed(name) for name in ('seed', 'share', 'table', 'a')],
+        [True, True, False, False],
+      )
 
   def test_flag_files_of_editors(self):
     path = self.root / 'my.flags'
