@@ -2,7 +2,8 @@
 
   python -m experiments.build_weights --workdir=runs/builtin_weights
 
-Three programs, one after the other: experiments.train --flagfile=builtin_weights.flags,
+Four programs, one after the other: experiments.train --flagfile=builtin_weights.flags,
+the same from its weights with builtin_weights_end.flags in addition,
 experiments.calibrate and experiments.export_weights. Stopped, the same command goes on.
 The file is weights.npz in the work folder.
 """
@@ -18,8 +19,8 @@ from experiments.lib import cli, path_flags
 flags.DEFINE_list(
   'train_flags',
   [],
-  'Comma-separated flags for experiments.train, after those of builtin_weights.flags, '
-  'such as --num_steps=100,--num_train=500.',
+  'Comma-separated flags for both parts of experiments.train, after those of '
+  'builtin_weights.flags, such as --num_steps=100,--num_train=500.',
 )
 flags.DEFINE_list(
   'calibrate_flags', [], 'The same for experiments.calibrate, such as --num_faces=16.'
@@ -30,7 +31,7 @@ path_flags.define_path(
 
 
 def main(run: cli.Run) -> int:
-  """Runs the three programs.
+  """Runs the four programs.
 
   Args:
     run: the record of this run, of `cli.run`.
@@ -40,20 +41,15 @@ def main(run: cli.Run) -> int:
   """
   f = flags.FLAGS
   workdir = run.make_folder(f.workdir)
-  trained = os.path.join(workdir, 'train')
+  first, trained = (os.path.join(workdir, name) for name in ('train', 'train_end'))
   confidence = os.path.join(workdir, 'confidence.json')
   weights = os.path.join(workdir, 'weights.npz')
   cache = f'--cache_dir={f.cache or os.path.join(workdir, "cache")}'
+  flag_files = ['--flagfile=builtin_weights.flags']
+  end = ['--flagfile=builtin_weights_end.flags', f'--initial_weights={first}']
   for program, arguments in (
-    (
-      'train',
-      [
-        '--flagfile=builtin_weights.flags',
-        f'--workdir={trained}',
-        cache,
-        *f.train_flags,
-      ],
-    ),
+    ('train', [*flag_files, f'--workdir={first}', cache, *f.train_flags]),
+    ('train', [*flag_files, *end, f'--workdir={trained}', cache, *f.train_flags]),
     (
       'calibrate',
       [f'--checkpoint={trained}', f'--output={confidence}', cache, *f.calibrate_flags],

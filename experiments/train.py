@@ -115,6 +115,7 @@ class _Trainer:
     )
     geometry = network.network_geometry(data.model, config.network)
     mirror_map = _mirror_map(config, data)
+    _check_pairs(config)
     self._optimizer = optimizer_lib.make_optimizer(config.optimizer, config.num_steps)
     self._schedule = jax.jit(
       optimizer_lib.learning_rate_schedule(config.optimizer, config.num_steps)
@@ -422,6 +423,15 @@ def _mirror_map(config, data):
       'symmetric; use --flip=0.'
     )
   return found
+
+
+def _check_pairs(config):
+  if config.loss.pair_weight and config.landmark_scheme != 'ibug68':
+    raise cli.UserError(
+      f'--pair_weight={config.loss.pair_weight:g} knows the pairs of landmarks of '
+      f'ibug68 alone, and the scheme here is {config.landmark_scheme}; use '
+      '--pair_weight=0.'
+    )
 
 
 def _initial_weights(name, config, variables, data):

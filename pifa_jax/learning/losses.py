@@ -8,6 +8,14 @@ from pifa_jax.types import Array, flatten_params, unflatten_params
 
 EQ6_MODES = ('landmarks', 'whitened', 'literal')
 
+# Neighbouring landmarks of ibug68, 0-based: upper and lower lids, upper and lower inner
+# lips, brows and upper lids. How far they are apart is an expression.
+LANDMARK_PAIRS = (
+  *((37, 41), (38, 40), (43, 47), (44, 46)),
+  *((61, 67), (62, 66), (63, 65)),
+  *((18, 37), (20, 38), (23, 43), (25, 44)),
+)
+
 
 def param_weights(
   scales: Array,
@@ -124,3 +132,32 @@ def landmark_loss(
   weight = jnp.where(visible, 1.0, hidden_weight)[:, None]
   error = jnp.where(weight > 0, predicted - target, 0.0)
   return 0.5 * jnp.sum(weight * error**2)
+
+
+def pair_loss(
+  predicted: Array, target: Array, visible: Array, hidden_weight: float = 0.0
+) -> jax.Array:
+  """Half the squared error of the offsets between neighbouring landmarks of one face.
+
+  The eye closure loss of Feng et al., 2021 ("Learning an Animatable Detailed 3D Face
+  Model from In-The-Wild Images", Sec. 4.1), with lips and brows: a closed eye moves
+  its landmarks by a few pixels, which Eq. (7) of a whole face does not notice.
+
+  Args:
+    predicted: (68, 2) pixels, of ibug68.
+    target: (68, 2) pixels; anything, even NaN, where not visible if hidden_weight is 0.
+    visible: (68,) bool.
+    hidden_weight: of a pair of which a landmark is hidden, as in `landmark_loss`.
+
+  Returns:
+    () loss in square pixels; 0 if nothing counts.
+
+  Raises:
+    ValueError: while tracing, if there are not 68 landmarks.
+  """
+  chex.assert_shape([predicted, target], (68, 2), exception_type=ValueError)
+  first, second = jnp.array(LANDMARK_PAIRS).T
+  offsets = lambda points: points[first] - points[second]
+  return landmark_loss(
+    offsets(predicted), offsets(target), visible[first] & visible[second], hidden_weight
+  )

@@ -90,6 +90,13 @@ class LossConfig:
     low=0.0,
     high=1.0,
   )
+  pair_weight: float = setting(
+    0.0,
+    'Weight, beside Eq. (7), of the squared errors of the offsets between upper and '
+    'lower lids, upper and lower lips, and brows and lids; needs the scheme ibug68 '
+    '(BUILD_NOTES.md D-102).',
+    low=0.0,
+  )
 
   def __post_init__(self):
     settings.check(self)
@@ -136,9 +143,14 @@ def block_losses(
         target - outputs['inputs'][index],
         weights,
       )
-    return jax.vmap(losses.landmark_loss, in_axes=(0, 0, 0, None))(
-      predicted[1 + index], batch.landmarks, batch.visible, config.hidden_weight
+    labels = batch.landmarks, batch.visible, config.hidden_weight
+    over_faces = lambda loss: jax.vmap(loss, in_axes=(0, 0, 0, None))(
+      predicted[1 + index], *labels
     )
+    if not config.pair_weight:
+      return over_faces(losses.landmark_loss)
+    pairs = over_faces(losses.pair_loss)
+    return over_faces(losses.landmark_loss) + config.pair_weight * pairs
 
   per_face = jnp.stack([block(index) for index in range(num_blocks)])
   if config.root:

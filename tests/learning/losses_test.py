@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pifa_jax.face_models import load_face_model
+from pifa_jax.geometry import mirror
 from pifa_jax.learning import losses
 
 # Eight camera entries, two identity, one expression.
@@ -67,6 +69,46 @@ class LandmarkLossTest(absltest.TestCase):
   def test_nothing_visible(self):
     points = jnp.full((3, 2), jnp.nan)
     self.assertEqual(losses.landmark_loss(points, points, jnp.zeros(3, bool)), 0)
+
+
+class PairLossTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.points = np.random.default_rng(0).normal(size=(68, 2)).astype(np.float32)
+    self.seen = np.ones(68, bool)
+
+  def test_a_closing_lid(self):
+    closed = self.points.copy()
+    closed[37] += [3, 4]  # in the pairs with 41 and 18
+    loss = losses.pair_loss(closed, self.points, self.seen)
+    np.testing.assert_allclose(loss, 2 * 25 / 2, rtol=1e-5)
+
+  def test_a_moved_face_costs_nothing(self):
+    loss = losses.pair_loss(self.points + 7, self.points, self.seen)
+    np.testing.assert_allclose(loss, 0, atol=1e-9)
+
+  def test_a_pair_with_a_hidden_landmark(self):
+    closed, seen = self.points.copy(), self.seen.copy()
+    closed[37] += [3, 4]
+    seen[41] = False
+    loss = losses.pair_loss(closed, self.points, seen, 0.5)
+    np.testing.assert_allclose(loss, 1.5 * 25 / 2, rtol=1e-5)
+    unlabelled = self.points.copy()
+    unlabelled[41] = np.nan
+    grad = jax.grad(losses.pair_loss)(closed, unlabelled, seen)
+    self.assertTrue(np.isfinite(grad).all())
+    np.testing.assert_allclose(grad[37], [3, 4], rtol=1e-5)
+
+  def test_both_sides_of_the_face_count_alike(self):
+    mirrored = mirror.mirror_map(load_face_model('builtin-1'), 'ibug68').landmarks
+    pairs = {frozenset(pair) for pair in losses.LANDMARK_PAIRS}
+    self.assertEqual(
+      pairs, {frozenset(int(mirrored[i]) for i in pair) for pair in pairs}
+    )
+
+  def test_other_landmarks_are_refused(self):
+    with self.assertRaises(ValueError):
+      losses.pair_loss(self.points[:34], self.points[:34], self.seen[:34])
 
 
 if __name__ == '__main__':

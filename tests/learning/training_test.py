@@ -12,6 +12,7 @@ from pifa_jax.geometry import boxes, mirror, projection
 from pifa_jax.learning import (
   batching,
   checkpoints,
+  losses,
   network,
   network_config,
   optimizer,
@@ -536,6 +537,14 @@ class LossLayoutTest(absltest.TestCase):
         loss(eq6_mode=mode)[0], missing @ weights / 2, rtol=1e-4
       )
     outputs['params'] = jnp.stack([start, start])
+    # The offsets of pairs are added to Eq. (7), and to nothing else.
+    pairs = jax.vmap(losses.pair_loss)(
+      training.block_landmarks(outputs, model)[2], batch.landmarks, batch.visible
+    )
+    self.assertGreater(float(pairs.min()), 0)
+    np.testing.assert_allclose(
+      loss(pair_weight=10.0) - loss(), [np.zeros(3), 10 * pairs], rtol=1e-3
+    )
     points = np.asarray(training.predict_landmarks(model, start))
     seen = np.asarray(batch.visible)[..., None]
     expected = (
