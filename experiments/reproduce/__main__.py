@@ -23,7 +23,7 @@ from typing import Any
 from absl import flags
 import jax
 
-from experiments.lib import cli, data_loading, path_flags
+from experiments.lib import cli, path_flags
 from experiments.lib import config as config_lib
 from experiments.reproduce import report, results_page, runs, tables, variants
 from experiments.reproduce.catalogue import TABLES
@@ -91,6 +91,9 @@ def main(run: cli.Run) -> int:
   if f.page:
     cli.output_file(f.page, 'page')
   config_lib.split_cpu()
+  if f.scale == 'smoke':
+    # Most of its time would be spent on compiling well what takes a few steps.
+    jax.config.update('jax_disable_most_optimizations', True)
   folder = run.make_folder(f.workdir or f'runs/reproduce_{f.scale}')
   run.open(folder, seed=f.seed, device=_device())
   scale = variants.SCALES[f.scale]
@@ -158,14 +161,9 @@ def _given() -> dict[str, str]:
       raise cli.UserError(f'--{name} has no use here; {instead}.')
   if f.data != 'synthetic' and not (f.data_dir or f.tfds_dir):
     raise cli.UserError(f'--data={f.data} needs its photos; pass --data_dir=FOLDER.')
-  by_module = f.flags_by_module_dict()
-  found = {}
-  for module in (config_lib, data_loading):
-    for flag in by_module[module.__name__]:
-      # The CPU is split once, for all runs.
-      if flag.present and flag.name != 'cpu_devices':
-        found[flag.name] = _text(flag.value)
-  return found
+  # The CPU is split once, for all runs.
+  names = [name for name in runs.trainer_flags() if name != 'cpu_devices']
+  return {name: _text(f[name].value) for name in names if f[name].present}
 
 
 def _text(value):

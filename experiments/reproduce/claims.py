@@ -167,7 +167,7 @@ def not_learned(start: Cell | None, final: Cell | None) -> str:
 def _words(claim, margins):
   spread = deviation(margins.values())
   mean = statistics.fmean(margins.values())
-  text = f'{mean:+.2f}' + ('' if spread is None else f' +- {spread:.2f}')
+  text = f'{mean:+.2f}' + ('' if spread is None else f' ± {spread:.2f}')
   text += f' {claim.unit} over {len(margins)} seed{"" if len(margins) == 1 else "s"}'
   return text if claim.paper is None else f'{text}, {claim.paper:+.2f} in the paper'
 

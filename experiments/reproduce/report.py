@@ -348,7 +348,7 @@ def draw(path: pathlib.Path, table: Table, columns: Sequence[Column]) -> bool:
   for axis, rows, unit in zip(axes, panels, units, strict=True):
     _panel(axis, rows, columns)
     axis.set_xlabel(unit)
-  axes[0].legend(fontsize=8, loc='lower right')
+  axes[0].legend(fontsize=8, loc='best')
   axes[0].set_title(table.title, fontsize=10)
   canvas.savefig(path, dpi=110)
   return True

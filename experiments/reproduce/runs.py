@@ -25,6 +25,7 @@ from experiments.lib import config as config_lib
 from experiments.reproduce import finished, variants
 from experiments.reproduce.finished import Finished, Hole, Restored, Stopped, write_json
 from experiments.reproduce.timed_log import TimedLog
+from pifa_jax.datasets import crop_cache
 from pifa_jax.learning import checkpoints
 from pifa_jax.settings import to_json
 
@@ -60,6 +61,7 @@ class Runs:
     self.scale, self.data, self.log = scale, data, log
     self.given = dict(given)
     self._failed: dict[tuple[str, int], str] = {}
+    self._finished: dict[tuple[str, int], Finished] = {}
 
   def failures(self) -> list[str]:
     """Why training runs of this program failed, a sentence each."""
@@ -74,7 +76,16 @@ class Runs:
       FileNotFoundError, ValueError: with one sentence for the user.
     """
     with self.flags(variants.BASE, 0):
-      data_loading.open_training(data_loading.from_flags(), self.log)
+      f = flags.FLAGS
+      # As the trainer does, which then finds these crops.
+      shape = crop_cache.crop_shape(
+        f.shift_jitter,
+        f.scale_jitter,
+        box_scale=f.box_scale,
+        rotation=f.rotation,
+        crop_scale=config_lib.network_from_flags().crop_scale,
+      )
+      data_loading.open_training(data_loading.from_flags(), self.log, shape=shape)
 
   @contextlib.contextmanager
   def flags(self, name: str, seed: int):
@@ -89,6 +100,8 @@ class Runs:
     )
     f = flags.FLAGS
     with flagsaver.flagsaver():
+      for flag in trainer_flags():
+        f[flag].unparse()
       for flag, text in values.items():
         setattr(f, flag, f[flag].parser.parse(text))
       set_flags(seed=seed)
@@ -155,6 +168,8 @@ class Runs:
       Hole: if it failed.
       Stopped: if the program is to stop.
     """
+    if (name, seed) in self._finished:
+      return self._finished[name, seed]
     reason = self._failed.get((name, seed))
     reason = reason or variants.problem(variants.VARIANTS[name], self.data)
     if reason:
@@ -167,7 +182,7 @@ class Runs:
         self._failed[name, seed] = str(hole)
         raise
     try:
-      return Finished.read(folder)
+      return self._finished.setdefault((name, seed), Finished.read(folder))
     except Hole as hole:
       self._failed[name, seed] = str(hole)
       raise
@@ -281,6 +296,16 @@ class Runs:
       finally:
         jax.clear_caches()
     return json.loads(path.read_text(encoding='utf-8'))
+
+
+def trainer_flags() -> list[str]:
+  """Names of the flags that decide what a run computes, and how."""
+  by_module = flags.FLAGS.flags_by_module_dict()
+  return [
+    flag.name
+    for module in (config_lib, data_loading)
+    for flag in by_module[module.__name__]
+  ]
 
 
 def set_flags(**values: Any) -> None:

@@ -125,7 +125,9 @@ SCALES = {
       'num_steps': '900',
       'batch_size': '16',
       'eval_every': '30',
-      'checkpoint_every': '300',
+      # Of runs of minutes one checkpoint is enough: 70 MB each. Who is told to stop
+      # saves, too.
+      'checkpoint_every': '900',
       'log_every': '10',
     },
     synthetic={

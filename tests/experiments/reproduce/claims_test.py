@@ -36,7 +36,7 @@ class JudgeTest(parameterized.TestCase):
     # The seeds differ by far more than the rows do, and always the same way.
     found = claims.judge(_WORSE, _cells(a=(3.0, 5.0, 7.0), b=(3.2, 5.2, 7.3)))
     self.assertEqual(found.verdict, HOLDS)
-    self.assertIn('+0.23 +- 0.06 points of NME over 3 seeds', found.sentence)
+    self.assertIn('+0.23 ± 0.06 points of NME over 3 seeds', found.sentence)
     self.assertIn('+0.50 in the paper', found.sentence)
 
   def test_one_seed_says_nothing(self):

@@ -24,8 +24,9 @@ class PublishedTest(absltest.TestCase):
     self.assertEqual(common + challenging, full)
     for method, (easy, hard, both) in paper.W300_NME.items():
       mean = (common * easy + challenging * hard) / full
-      # ESR's, as the papers print them, do not fit better than to 0.01 and a rounding.
-      self.assertAlmostEqual(mean, both, delta=0.03, msg=method)
+      # Two decimals each; RCFA's three numbers do not agree as the paper prints them.
+      error = 0.16 if method == 'RCFA' else 0.015
+      self.assertAlmostEqual(mean, both, delta=error, msg=method)
 
   def test_failure_rates_are_shares_of_the_full_set(self):
     for rates in paper.W300_FAILURES.values():

@@ -65,6 +65,8 @@ class RunsTest(absltest.TestCase):
     super().setUp()
     self.folder = tempfile.mkdtemp()
     self.said = []
+    # Each record of a run would ask git in a process of its own.
+    self.enter_context(mock.patch.object(cli, '_commit', return_value='c'))
 
   def _runs(self, **more):
     return make_runs(self.folder, log=self.said.append, **more)
