@@ -7,6 +7,7 @@ finished run is read from there, one that was stopped goes on, and one that fail
 
 from collections.abc import Callable, Mapping
 import contextlib
+import dataclasses
 import gc
 import hashlib
 import json
@@ -130,6 +131,8 @@ class Runs:
         validation=data.validation,
         synthetic=data.synthetic.faces if data.dataset == 'synthetic' else None,
       )
+      folder = os.path.abspath(data.data_dir) if data.data_dir else None
+      data = dataclasses.replace(data, data_dir=folder)
       content = {
         'config': config.to_json(),
         'data': {k: v for k, v in to_json(data).items() if k not in NO_PART},

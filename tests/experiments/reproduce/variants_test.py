@@ -1,5 +1,6 @@
 """Variants are settings: each is told apart, and none changes by itself."""
 
+import os
 import tempfile
 
 from absl import flags
@@ -50,7 +51,11 @@ class VariantsTest(parameterized.TestCase):
       ({'renderer': 'full'}, False),
     ):
       self.assertEqual(make_runs(given=given).key('base', 0) == before, same, given)
-    self.assertNotEqual(make_runs(data='aflw').key('base', 0), before)
+    of_photos = lambda folder: make_runs(data='aflw', given={'data_dir': folder}).key(
+      'base', 0
+    )
+    self.assertEqual(of_photos('photos'), of_photos(os.path.abspath('photos')))
+    self.assertLen({before, of_photos('photos'), of_photos('others')}, 3)
 
   def test_a_stage_of_a_cascade_is_named_by_those_before_it(self):
     a, b = make_runs(), make_runs(given={'batch_size': '8'})
