@@ -1,6 +1,5 @@
 """What the tables read off trained runs: errors, noise, early exit, the cascade."""
 
-import dataclasses
 import statistics
 import time
 from typing import Any
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import data_loading, scoring
+from experiments.lib import data_loading, output_files, scoring
 from experiments.reproduce import published, variants
 from experiments.reproduce.finished import Finished, Hole, Restored
 from experiments.reproduce.runs import Runs, set_flags
@@ -69,7 +68,7 @@ class Measures:
       else self.run(name, seed).errors
     )
     if block >= len(errors):
-      raise Hole(f'the network of {name} has {len(errors) - 1} blocks')
+      raise Hole(f'{name} has {_blocks(len(errors) - 1)}')
     return errors[block]
 
   def num_faces(self, name: str, seed: int) -> int:
@@ -152,7 +151,7 @@ class Measures:
       variants.BASE, seed, 'noise', lambda run: _noise_errors(run, seed, self.data)
     )
     if block > len(found[kind]):
-      raise Hole(f'the network has {len(found[kind])} blocks')
+      raise Hole(f'{variants.BASE} has {_blocks(len(found[kind]))}')
     return found[kind][block - 1]
 
   def early_exit(self, seed: int, blocks: int) -> float:
@@ -167,8 +166,12 @@ class Measures:
     """
     found = self._runs.measured(variants.BASE, seed, 'speed', _speeds)
     if str(blocks) not in found:
-      raise Hole(f'the network does not have {blocks} blocks')
+      raise Hole(f'{variants.BASE} does not have {_blocks(blocks)}')
     return found[str(blocks)]
+
+
+def _blocks(number):
+  return output_files.count_of(number, 'block')
 
 
 def _log(unused_text):
@@ -311,77 +314,6 @@ def _speeds(run: Restored) -> dict[str, float]:
       times.append(time.perf_counter() - started)
     found[str(blocks)] = 1000 * statistics.median(times)
   return found
-
-
-@dataclasses.dataclass(frozen=True)
-class Course:
-  """The course of a training: the error by steps and by seconds.
-
-  Attributes:
-    steps: (n,) taken so far at every validation.
-    seconds: (n,) of these steps.
-    errors: (n,) NME of the validation faces, percent.
-  """
-
-  steps: tuple[float, ...]
-  seconds: tuple[float, ...]
-  errors: tuple[float, ...]
-
-  def reaches(self, error: float) -> tuple[float, float]:
-    """When the error was first as low as this.
-
-    Args:
-      error: percent.
-
-    Returns:
-      Steps and seconds; infinite if never.
-    """
-    for steps, seconds, found in zip(
-      self.steps, self.seconds, self.errors, strict=True
-    ):
-      if found <= error:
-        return steps, seconds
-    return float('inf'), float('inf')
-
-
-def course(stages: list[Finished], clock: str = 'seconds') -> Course:
-  """Runs one after the other as one training: a cascade, or a single run.
-
-  Args:
-    stages: in their order.
-    clock: 'seconds' by the clock or 'cpu_seconds' of the processor.
-
-  Returns:
-    The course of all.
-
-  Raises:
-    Hole: if a run was too short to be timed.
-  """
-  steps, seconds, errors = [], [], []
-  steps_before = seconds_before = 0.0
-  for stage in stages:
-    each = getattr(stage, clock)
-    if each is None:
-      raise Hole(f'{stage.folder.name} took too few steps for its time to be known')
-    for step, error in stage.curve:
-      steps.append(steps_before + step)
-      seconds.append(seconds_before + each * step)
-      errors.append(error)
-    steps_before += stage.steps
-    seconds_before += each * stage.steps
-  return Course(tuple(steps), tuple(seconds), tuple(errors))
-
-
-def common_error(courses: list[Course]) -> float:
-  """The lowest error that all of them reach at their ends.
-
-  Args:
-    courses: two or more.
-
-  Returns:
-    Percent: the worst of the last errors.
-  """
-  return max(found.errors[-1] for found in courses)
 
 
 def cascade(measures: Measures, name: str, seed: int) -> list[Finished]:

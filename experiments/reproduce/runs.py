@@ -235,7 +235,7 @@ class Runs:
       return code
     except Exception as error:
       reason = f'{type(error).__name__}: {_first_line(error)}'
-      raise Hole(reason) from error
+      raise Hole(self._without_folders(reason)) from error
     finally:
       run.finish(reason, code)
       # The trainer's own would swallow a signal that comes after it.
@@ -244,6 +244,15 @@ class Runs:
       # One program a variant: what this one compiled is of no use to the next.
       jax.clear_caches()
       gc.collect()
+
+  def _without_folders(self, text):
+    """A reason without the folders of this machine: it may stand on a page."""
+    for folder, name in (
+      (self.given.get('data_dir'), 'FOLDER'),
+      (str(self._folder.parent), 'WORKDIR'),
+    ):
+      text = text.replace(folder, name) if folder else text
+    return text
 
   def restored(self, name: str, seed: int) -> Restored:
     """The trained network of a run.
@@ -295,7 +304,7 @@ class Runs:
         with self.flags(name, seed):
           write_json(path, measure(restored))
       except (cli.UserError, ValueError, OSError) as error:
-        raise Hole(_first_line(error)) from error
+        raise Hole(self._without_folders(_first_line(error))) from error
       finally:
         jax.clear_caches()
     return json.loads(path.read_text(encoding='utf-8'))
@@ -336,4 +345,4 @@ OWN_FLAGS: set[str] = set()
 
 
 def _first_line(error):
-  return (str(error).strip().split('\n')[0] or type(error).__name__)[:300]
+  return (str(error).strip().split('\n')[0] or type(error).__name__)[:300].rstrip('.')

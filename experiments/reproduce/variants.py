@@ -221,8 +221,8 @@ _ALL = [
     Variant(f'faces_{part}', f'1/{part} of the training faces', faces=1 / part)
     for part in (8, 4, 2)
   ),
-  *_cascade('cascade', 'cascade, the same steps in all', 1 / NUM_BLOCKS),
-  *_cascade('long_cascade', 'cascade, every block as long as the whole', None),
+  *_cascade('cascade', 'cascade of equal steps', 1 / NUM_BLOCKS),
+  *_cascade('long_cascade', 'cascade of long stages', None),
 ]
 VARIANTS = {variant.name: variant for variant in _ALL}
 

@@ -1,4 +1,4 @@
-"""Photos, noise on one block, and two trainings on one scale of steps and seconds."""
+"""Errors on photos, and noise on the weights of one block."""
 
 import pathlib
 import tempfile
@@ -9,16 +9,12 @@ import numpy as np
 
 from experiments.lib.config import RunConfig
 from experiments.reproduce import measures
-from experiments.reproduce.finished import Finished, Hole, Restored
+from experiments.reproduce.finished import Restored
 from pifa_jax.face_models import load_face_model
 from pifa_jax.learning import network, network_config, optimizer
 from pifa_jax.learning.batching import AugmentConfig
 from pifa_jax.learning.training import LossConfig
 from tests import miniatures
-
-
-def _finished(curve, steps, seconds):
-  return Finished(pathlib.Path('x'), (26.0, 5.0), curve, 1, 1, steps, seconds, 1.0, '')
 
 
 def _untrained():
@@ -135,25 +131,6 @@ class NoiseTest(absltest.TestCase):
     kernel = lambda params: params['block1']['fc1']['kernel']
     np.testing.assert_array_equal(kernel(first), kernel(again))
     self.assertGreater(np.abs(kernel(first) - kernel(other)).max(), 0)
-
-
-class CourseTest(absltest.TestCase):
-  def test_stages_follow_each_other_and_each_has_its_own_speed(self):
-    whole = measures.course([_finished(((10, 9.0), (20, 5.0)), 20, 2.0)])
-    cascade = measures.course(
-      [_finished(((10, 12.0),), 10, 0.5), _finished(((5, 8.0), (10, 7.0)), 10, 1.0)]
-    )
-    self.assertEqual(cascade.steps, (10, 15, 20))
-    self.assertEqual(cascade.seconds, (5.0, 10.0, 15.0))
-    common = measures.common_error([whole, cascade])
-    self.assertEqual(common, 7.0)
-    self.assertEqual(whole.reaches(common), (20, 40.0))
-    self.assertEqual(cascade.reaches(common), (20, 15.0))
-    self.assertEqual(cascade.reaches(1.0), (float('inf'), float('inf')))
-
-  def test_a_run_without_times_is_a_hole(self):
-    with self.assertRaisesRegex(Hole, 'too few steps'):
-      measures.course([_finished(((1, 9.0),), 1, None)])
 
 
 if __name__ == '__main__':

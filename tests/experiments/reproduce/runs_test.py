@@ -153,11 +153,11 @@ class RunsTest(absltest.TestCase):
     self.assertEqual(
       [call[1] for call in cascade], [None, *(call[0] for call in cascade[:-1])]
     )
-    self.assertEqual(cells['at the end: end to end'].values, {0: 5.0, 1: 5.0})
+    self.assertEqual(cells['at the end, end to end'].values, {0: 5.0, 1: 5.0})
     # Every stage ends at an error of 7 + seed on the validation faces, as the whole.
-    row = 'six times the steps: the error that both reach'
+    row = 'long stages: the error that both reach'
     self.assertEqual(cells[row].values, {0: 7.0, 1: 8.0})
-    row = 'the same steps in all: steps to it, cascade'
+    row = 'equal steps: steps to it, cascade'
     self.assertEqual(cells[row].values, {0: 150.0, 1: 150.0})
 
   def test_without_the_stage_before_there_is_no_stage(self):
