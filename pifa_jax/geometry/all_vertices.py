@@ -53,17 +53,16 @@ def visualize_all(
   counts = own < outside
   # A vertex that does not count must not reach the exponentials.
   x, y = jnp.where(counts[:, None], positions, 0.0).T
-  row, column = own // image_size, own % image_size
-  sums = jnp.zeros((outside, 2), positions.dtype)
-  for down in range(-radius, radius + 1):
-    for right in range(-radius, radius + 1):
-      v, u = row + down, column + right
-      inside = counts & (u >= 0) & (u < image_size) & (v >= 0) & (v < image_size)
-      weight = jnp.exp(-((u - x) ** 2 + (v - y) ** 2) / (2 * sigma**2))
-      weight = jnp.where(inside, weight, 0.0)
-      cell = jnp.where(inside, v * image_size + u, outside)
-      terms = jnp.stack([weight * values, weight], axis=1)
-      sums = sums.at[cell].add(terms, mode='drop')
+  # Every vertex reaches the pixels around its own: (window, Q).
+  offsets = jnp.arange(-radius, radius + 1)
+  down, right = (x.reshape(-1, 1) for x in jnp.meshgrid(offsets, offsets))
+  v, u = own // image_size + down, own % image_size + right
+  inside = counts & (u >= 0) & (u < image_size) & (v >= 0) & (v < image_size)
+  weight = jnp.exp(-((u - x) ** 2 + (v - y) ** 2) / (2 * sigma**2))
+  weight = jnp.where(inside, weight, 0.0)
+  cell = jnp.where(inside, v * image_size + u, outside)
+  terms = jnp.stack([weight * values, weight], axis=-1)
+  sums = jnp.zeros((outside, 2), positions.dtype).at[cell].add(terms, mode='drop')
   numerator, denominator = sums.T
   filled = denominator > 0
   average = jnp.where(filled, numerator / jnp.where(filled, denominator, 1.0), 0.0)
