@@ -230,7 +230,8 @@ def start_from(
   """Trained weights in place of the random ones of a new run.
 
   Args:
-    name: as `open_run` takes it; of a run, its newest checkpoint is taken.
+    name: as `open_run` takes it; of a run, its newest checkpoint is taken. With as many
+      blocks as the new run freezes, it gives these blocks alone.
     config: of the new run.
     variables: {'params', 'batch_stats'} of the new run, for names and shapes.
     model: the face model of the new run.
@@ -254,6 +255,11 @@ def start_from(
     key: np.shape(value)
     for key, value in flax.traverse_util.flatten_dict(tree, sep='/').items()
   }
+  if config.network.frozen_blocks == run.config.network.num_blocks:
+    # The next stage of a cascade: the blocks that are not frozen begin afresh.
+    found = {
+      kind: {**variables[kind], **found[kind]} for kind in ('params', 'batch_stats')
+    }
   have, wanted = shapes(found), shapes(variables)
   for key in sorted({*have, *wanted}):
     if have.get(key) != wanted.get(key):

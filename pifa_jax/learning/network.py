@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pifa_jax.geometry import boxes, masks, morphable_model, projection
+from pifa_jax.geometry.all_vertices import visualize_all
 from pifa_jax.geometry.visualization import visualize
 from pifa_jax.learning.blocks import make_block
 from pifa_jax.learning.network_config import NetworkConfig
@@ -207,6 +208,11 @@ class PifaNetwork(nn.Module):
         f'network was made for {self.num_params}; use the face model that it '
         'was trained with.'
       )
+    if train and cfg.frozen_blocks >= cfg.num_blocks:
+      raise ValueError(
+        f'frozen_blocks={cfg.frozen_blocks} of {cfg.num_blocks} blocks leaves none to '
+        'train; freeze fewer.'
+      )
     batch = image.shape[0]
     start = geometry.initial if initial is None else initial
     vector = flatten_params(start)
@@ -242,9 +248,12 @@ class PifaNetwork(nn.Module):
       )(
         *self._image_and_features(index, image, small_image, features),
         visualization,
-        train=train,
+        train=train and index >= cfg.frozen_blocks,
         dropout_keys=_fold_keys(dropout_keys, index),
       )
+      if index < cfg.frozen_blocks:
+        # Nobody asks for its gradient, so that none is computed.
+        features, update = jax.lax.stop_gradient((features, update))
       vector = vector + geometry.scales * update
       updates.append(update)
       after.append(vector)
@@ -273,10 +282,12 @@ class PifaNetwork(nn.Module):
       else (geometry.rendered, geometry.mask)
     )
 
+    render = visualize if cfg.depth_test else visualize_all
+
     def one_face(vector):
       face = unflatten_params(vector, model.num_identity)
       face = face.replace(camera=boxes.scale_camera(face.camera, factor))
-      return visualize(
+      return render(
         model,
         face,
         image_size=side,

@@ -27,8 +27,6 @@ class NetworkConfig:
     kernels: kernel sizes, likewise.
     hidden_size: width of the first fully connected layer.
     batch_norm_momentum: decay of the old running statistics.
-    splat_sigma: sigma of Eq. (10), pixels of the visualization.
-    splat_radius: D(u, v) of Eq. (9), cells.
   """
 
   crop_size: int = 114
@@ -53,8 +51,19 @@ class NetworkConfig:
     0.5, 'Rate after the first FC layer: BUILD_NOTES.md D-07.', low=0.0, high=0.95
   )
   batch_norm_momentum: float = 0.99
-  splat_sigma: float = DEFAULT_SIGMA
-  splat_radius: int = DEFAULT_RADIUS
+  splat_sigma: float = setting(
+    DEFAULT_SIGMA, 'sigma of Eq. (10), pixels of the visualization.', low=0.05
+  )
+  splat_radius: int = setting(
+    DEFAULT_RADIUS,
+    'D(u, v) of Eq. (9): the (2 radius + 1)^2 cells around a pixel.',
+    low=0,
+  )
+  depth_test: bool = setting(
+    True,
+    'Whether the nearest vertex of a cell hides the others (Fig. 5). Without, V '
+    'averages all vertices that face the camera, to see what the test is worth.',
+  )
   vertex_spacing: float = setting(
     0.0,
     'Distance between the vertices that blocks 2.. render, in pixels of their '
@@ -63,6 +72,13 @@ class NetworkConfig:
   )
   stop_gradient_between_blocks: bool = setting(
     False, 'Cut the gradient between blocks (both blue arrows of Fig. 2): a cascade.'
+  )
+  frozen_blocks: int = setting(
+    0,
+    'Number of first blocks that training leaves as they are, weights and batch '
+    'statistics. With --initial_weights of a run of just these blocks: the next stage '
+    'of a cascade (Sec. 4.4).',
+    low=0,
   )
   crop_scale: float = setting(
     1.0,

@@ -328,6 +328,7 @@ def train_step(
 
   def apply(params, opt_state, unused_old_stats):
     updates, opt_state = optimizer.update(grads, opt_state, params)
+    updates = _without_frozen(updates, network.config.frozen_blocks)
     return optax.apply_updates(params, updates), opt_state, batch_stats
 
   # A branch, not a `where` a leaf: that one reads every old leaf beside its new
@@ -350,6 +351,15 @@ def train_step(
     'num_without_labels': total - num_labelled,
     'grad_norm': grad_norm,
     'finite': finite,
+  }
+
+
+def _without_frozen(updates, frozen_blocks):
+  """No update of the first blocks, whose weights would decay without a gradient."""
+  frozen = {f'block{index + 1}' for index in range(frozen_blocks)}
+  return {
+    name: jax.tree.map(jnp.zeros_like, part) if name in frozen else part
+    for name, part in updates.items()
   }
 
 
