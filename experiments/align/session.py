@@ -133,7 +133,11 @@ class Session:
           progress.step()
 
   def _open(self, name, path):
-    image = decode_image(path.read_bytes(), 'it')
+    try:
+      data = path.read_bytes()
+    except OSError as error:
+      raise ValueError(f'it cannot be read: {error.strerror}') from error
+    image = decode_image(data, 'it')
     return image, self.find_boxes(name, image)
 
   def _usable(self, name, boxes, image) -> list[int]:

@@ -5,6 +5,8 @@ A program defines its flags, writes `main(run)` and ends with `cli.start(main)`.
 
 from collections.abc import Callable
 import datetime
+import errno
+import importlib.metadata
 import io
 import json
 import math
@@ -113,8 +115,10 @@ def _sentence(error):
   """What the user is told of an error; the system's own get their flag and a remedy."""
   if not (isinstance(error, OSError) and error.strerror):
     return str(error)
+  if error.errno == errno.ENOSPC:
+    return 'The disk is full; make room, and start again.'
   if not isinstance(error.filename, (str, bytes)):
-    return str(error)
+    return f'The system says: {error.strerror}.'
   place = os.path.abspath(os.fsdecode(error.filename))
   for flag in (flags.FLAGS[name] for name in flags.FLAGS):
     if isinstance(flag.parser, path_flags.PathParser) and flag.value:
@@ -382,20 +386,11 @@ def _now():
 
 
 def _versions():
-  # Imported here, so that --help does not wait for them.
-  import flax
-  import jax
-  import jaxlib
-  import numpy
-  import optax
-
+  # Of the installed packages' records: importing optax for it would take a while.
+  names = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
   return {
     'python': platform.python_version(),
-    'jax': jax.__version__,
-    'jaxlib': jaxlib.__version__,
-    'flax': flax.__version__,
-    'optax': optax.__version__,
-    'numpy': numpy.__version__,
+    **{name: importlib.metadata.version(name) for name in names},
   }
 
 

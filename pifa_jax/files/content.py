@@ -11,6 +11,13 @@ _BEGINNINGS = (
   (b'\xff\xd8\xff', 'a JPEG image'),
   (b'\x93NUMPY', 'a NumPy array'),
   (b'MATLAB 5.0', 'a Matlab file'),
+  (b'\x1aE\xdf\xa3', 'a video'),
+)
+# (bytes 4 to 12, what they are a sign of).
+_FURTHER_IN = (
+  (b'ftypavif', 'an AVIF image; convert it to JPEG or PNG'),
+  (b'ftyp', 'a video'),
+  (b'JXL \r\n\x87\n', 'a JPEG XL image; convert it to JPEG or PNG'),
 )
 _TAGS = (b'<!doctype', b'<html', b'<head', b'<body', b'<script', b'<?xml')
 _PAGE_HEAD = 4096  # bytes: comments and blank lines may stand before the first tag
@@ -32,6 +39,11 @@ def foreign_content(data: bytes) -> str | None:
   for beginning, name in _BEGINNINGS:
     if head.startswith(beginning):
       return name
+  for beginning, name in _FURTHER_IN:
+    if data[4:12].startswith(beginning):
+      return name
+  if data[:4] == b'RIFF' and data[8:12] == b'AVI ':
+    return 'a video'
   lower = head.lower()
   if lower.startswith(b'<') and any(tag in lower for tag in _TAGS):
     return 'an XML file' if lower.startswith(b'<?xml') else 'a web page'
