@@ -129,12 +129,17 @@ def main(run: cli.Run) -> int:
     except KeyboardInterrupt:
       is_whole = False
     progress.close()
+  run.note(seconds=session.stages.facts())
   for line in failures.lost:
     writer.lost(line['image'], line['reason'], line.get('face'))
   for reason in writer.close():
     failures.add_file('', reason)
   total = len(photos.files) + len(photos.missing)
-  code = report(workdir, counts, total, failures, writer.summary(), _log)
+  if counts.faces:
+    _log(session.stages.sentence())
+  code = report(
+    workdir, counts, total, failures, writer.summary(), _log, are_detected=not f.boxes
+  )
   if not is_whole:
     _log('Interrupted: the other photos were not aligned.')
   return code if is_whole else cli.EXIT_INTERRUPTED

@@ -14,7 +14,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import traceback
 from typing import Any
 
@@ -22,6 +21,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from experiments.lib import path_flags
+from pifa_jax.files import compiled_programs
 from pifa_jax.learning.checkpoints import CheckpointError
 
 _EXPERIMENTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -159,28 +159,15 @@ def output_file(path: str | None, flag: str = 'output') -> str:
 
 def _keep_compiled(folder):
   """Switches JAX's compilation cache on; without it a start is only slower."""
-  # Imported here, so that --help does not wait for it.
-  import jax
-
-  # The user's own, of the environment. JAX's types do not list its settings.
-  if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-    return
-  folder = os.path.abspath(folder)
   try:
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-      pass
+    compiled_programs.keep_compiled(folder)
   except OSError as error:
     print(
-      f'Warning: compiled programs cannot be kept in {folder} '
+      f'Warning: compiled programs cannot be kept in {os.path.abspath(folder)} '
       f'({error.strerror}); every start compiles anew: choose another '
       '--cache_dir, or --nocompilation_cache.',
       file=sys.stderr,
     )
-    return
-  jax.config.update('jax_compilation_cache_dir', folder)
-  # The many small programs as well: together they take as long as the large one.
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 
 
 def _program_name(path):
