@@ -197,7 +197,7 @@ class Session:
     """Writes the lines of a photo; 'face' is the row in the boxes."""
     for face, number in zip(fitted, numbers, strict=True):
       line = {'image': name, 'face': number, **face_record(face)}
-      self.results.write(json.dumps(cli.json_value(line)) + '\n')
+      self.results.write(_as_json(line) + '\n')
     self.counts.faces += len(fitted)
     self.counts.photos += bool(fitted)
     self.counts.doubtful += sum(bool(face.doubtful) for face in fitted)
@@ -208,3 +208,11 @@ class Session:
       name, future = writing.popleft()
       for number, reason in future.result():
         self.failures.add_file(name, reason, number)
+
+
+def _as_json(line):
+  """A line of results.jsonl; null for what is no number."""
+  try:
+    return json.dumps(line, allow_nan=False)
+  except ValueError:
+    return json.dumps(cli.json_value(line))

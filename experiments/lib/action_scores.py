@@ -94,13 +94,16 @@ def opening(landmarks: np.ndarray, name: str) -> np.ndarray:
     name: one of `OPENINGS`.
 
   Returns:
-    (...) mean distance between its upper and lower edge, pixels.
+    (...) mean distance between its upper and lower edge along the line from the eyes to
+    the mouth, pixels; 0 where they meet or pass each other, as the lids of a linear
+    face model do at the end of their way.
   """
   upper, lower = np.array(OPENINGS[name]).T
   points = np.asarray(landmarks, np.float64)
-  return np.linalg.norm(points[..., upper, :] - points[..., lower, :], axis=-1).mean(
-    axis=-1
-  )
+  down = points[..., 48:68, :].mean(axis=-2) - points[..., 36:48, :].mean(axis=-2)
+  down /= np.linalg.norm(down, axis=-1, keepdims=True)
+  between = (points[..., lower, :] - points[..., upper, :]).mean(axis=-2)
+  return np.maximum(0.0, (between * down).sum(axis=-1))
 
 
 def compare(true: np.ndarray, found: np.ndarray) -> dict[str, float | None]:
