@@ -59,8 +59,9 @@ flags.DEFINE_list(
 flags.DEFINE_integer(
   'passes',
   2,
-  '2 = fit again in the box of the landmarks that the first pass found: the given '
-  'boxes need not fit closely. 1 = half the work.',
+  'How often each face is fitted: 2 = again in the box of the landmarks that were '
+  'found, so that the first boxes need not fit closely; 1 = half the work, and less '
+  'accurate.',
   lower_bound=1,
   upper_bound=5,
 )
@@ -68,8 +69,8 @@ derived_flags.define(AlignerSettings)
 flags.DEFINE_float(
   'min_confidence',
   0.0,
-  'Leave out faces of less confidence. With 0 all stay; those below 0.5 are marked as '
-  'doubtful.',
+  'Leave out faces of less confidence, such as 0.5: what the detector took for a face '
+  'is mostly among them. With 0 all stay, and those below 0.5 are marked as doubtful.',
   lower_bound=0,
   upper_bound=1,
 )
