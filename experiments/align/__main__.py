@@ -69,8 +69,8 @@ derived_flags.define(AlignerSettings)
 flags.DEFINE_float(
   'min_confidence',
   0.0,
-  'Leave out faces of less confidence: 0.5 = all that are doubtful, among them what the '
-  'detector wrongly took for a face. 0 = none; the doubtful ones are marked.',
+  'Leave out faces of less confidence; 0.5 = all that would be marked as doubtful. With '
+  '0 all stay.',
   lower_bound=0,
   upper_bound=1,
 )
