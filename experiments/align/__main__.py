@@ -69,8 +69,8 @@ derived_flags.define(AlignerSettings)
 flags.DEFINE_float(
   'min_confidence',
   0.0,
-  'Leave out faces of less confidence; 0.5 = all that would be marked as doubtful. With '
-  '0 all stay.',
+  'Leave out faces of less confidence; 0.5 = all that would be marked as doubtful. '
+  'With 0 all stay.',
   lower_bound=0,
   upper_bound=1,
 )

@@ -114,7 +114,7 @@ def crop(image: np.ndarray, box: np.ndarray, crop_size: int) -> np.ndarray:
   """
   rows = _resample_matrix(np, image.shape[0], box[1], box[3], crop_size)
   columns = _resample_matrix(np, image.shape[1], box[0], box[2], crop_size)
-  rows, columns = rows.astype(np.float32), columns.astype(np.float32)
+  rows, columns = np.asarray(rows, np.float32), np.asarray(columns, np.float32)
   # Only the rows and columns that the box touches.
   down, across = np.flatnonzero(rows.any(axis=0)), np.flatnonzero(columns.any(axis=0))
   if not len(down) or not len(across):
