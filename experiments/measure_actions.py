@@ -114,7 +114,10 @@ def main(run: cli.Run) -> int:
   workdir = pathlib.Path(run.make_folder(f.workdir))
   run.open(str(workdir), checkpoint=trained.checkpoint, checkpoint_step=trained.step)
   levels = np.linspace(0.0, 1.0, f.num_levels)
-  true, found, read, doubtful = [], [], [], 0
+  true: list[np.ndarray] = []
+  found: list[np.ndarray] = []
+  read: list[dict[str, float]] = []
+  doubtful = 0
   clips: deque[HeadClip] = deque()
   faces = trained.aligner.align_many(
     trained.variables, _pictures(trained.model, config, actions, clips), passes=f.passes

@@ -104,7 +104,9 @@ def turning_head(
   arrays = jax.device_put((model, anatomy, identity, jnp.stack(photo_keys)))
   noises = np.random.default_rng(seed)
   frames = []
-  moves = zip(np.float32(yaw), np.float32(expressions), strict=True)
+  moves = zip(
+    np.asarray(yaw, np.float32), np.asarray(expressions, np.float32), strict=True
+  )
   for number, (angle, expression) in enumerate(moves):
     out = jax.device_get(_frame(*arrays, angle, expression, config=config))
     image = out['image'] * 255 + noise * noises.standard_normal(out['image'].shape)
