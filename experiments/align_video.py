@@ -50,8 +50,8 @@ derived_flags.define(TrackingSettings)
 flags.DEFINE_boolean(
   'smooth',
   False,
-  'Smooth P of every face over time (One-Euro filter): steadier, and later by what the '
-  'last line says.',
+  'Smooth P of every face over time (One-Euro filter): steadier, but late; the last '
+  'line says by how much.',
 )
 derived_flags.define(SmoothingSettings)
 flags.DEFINE_integer(

@@ -4,6 +4,7 @@ These are the public names. The modules that they come from say more.
 """
 
 from pifa_jax.face_models import load_face_model
+from pifa_jax.files.compiled_programs import keep_compiled
 from pifa_jax.geometry.boxes import crop_params, initial_params, uncrop_params
 from pifa_jax.geometry.fitting import fit_faces, fit_landmarks
 from pifa_jax.geometry.masks import vertex_mask
@@ -47,6 +48,7 @@ __all__ = [
   'flatten_params',
   'frontability',
   'initial_params',
+  'keep_compiled',
   'landmark_visibility',
   'landmarks',
   'load_face_model',

@@ -59,8 +59,9 @@ flags.DEFINE_list(
 flags.DEFINE_integer(
   'passes',
   2,
-  '2 = fit again in the box of the landmarks that the first pass found: the given '
-  'boxes need not fit closely. 1 = half the work.',
+  'How often each face is fitted: 2 = again in the box of the landmarks that were '
+  'found, so that the first boxes need not fit closely; 1 = half the work, and less '
+  'accurate.',
   lower_bound=1,
   upper_bound=5,
 )
@@ -68,8 +69,8 @@ derived_flags.define(AlignerSettings)
 flags.DEFINE_float(
   'min_confidence',
   0.0,
-  'Leave out faces of less confidence. With 0 all stay; those below 0.5 are marked as '
-  'doubtful.',
+  'Leave out faces of less confidence; 0.5 = all that would be marked as doubtful. '
+  'With 0 all stay.',
   lower_bound=0,
   upper_bound=1,
 )
@@ -129,12 +130,17 @@ def main(run: cli.Run) -> int:
     except KeyboardInterrupt:
       is_whole = False
     progress.close()
+  run.note(seconds=session.stages.facts())
   for line in failures.lost:
     writer.lost(line['image'], line['reason'], line.get('face'))
   for reason in writer.close():
     failures.add_file('', reason)
   total = len(photos.files) + len(photos.missing)
-  code = report(workdir, counts, total, failures, writer.summary(), _log)
+  if counts.faces:
+    _log(session.stages.sentence())
+  code = report(
+    workdir, counts, total, failures, writer.summary(), _log, are_detected=not f.boxes
+  )
   if not is_whole:
     _log('Interrupted: the other photos were not aligned.')
   return code if is_whole else cli.EXIT_INTERRUPTED

@@ -24,7 +24,7 @@ class Photos:
       path with forward slashes.
     root: the folder that was given, or the one that all photos have in common.
     are_folders: all of them came with their folders, so that nothing else is there.
-    missing: path of a list -> why there is no photo.
+    missing: item of --input, or path of a list -> why there is no photo.
   """
 
   files: dict[str, pathlib.Path]
@@ -45,6 +45,20 @@ class _Part:
     return {_name(path, root): path for path in self.files}
 
 
+class _NoPhotos(cli.UserError):
+  """An item of --input leads to no photo."""
+
+  def __init__(self, sentence: str, reason: str):
+    """Says so.
+
+    Args:
+      sentence: for a run that ends here.
+      reason: for failures.jsonl, beside the item.
+    """
+    super().__init__(sentence)
+    self.reason = reason
+
+
 def find_photos(given: Sequence[str], workdir: pathlib.Path, log: Log) -> Photos:
   """Finds the photos.
 
@@ -62,13 +76,20 @@ def find_photos(given: Sequence[str], workdir: pathlib.Path, log: Log) -> Photos
     The photos; one that is named twice is there once.
 
   Raises:
-    UserError: if something does not exist, or there is no photo.
+    UserError: if there is no photo.
   """
   missing: dict[str, str] = {}
   parts: list[_Part] = []
   seen: set[str] = set()
   for item in given:
-    part = _part(item, workdir, missing, log)
+    try:
+      part = _part(item, workdir, missing, log)
+    except _NoPhotos as error:
+      if len(given) == 1:
+        raise
+      # The others are aligned all the same.
+      missing[item] = error.reason
+      continue
     files = {os.path.abspath(path): path for path in part.files}
     parts.append(
       _Part(part.root, [path for place, path in files.items() if place not in seen])
@@ -90,21 +111,45 @@ def _part(item, workdir, missing, log) -> _Part:
   """The photos of one item of --input."""
   path = pathlib.Path(item)
   if path.is_dir():
-    return _Part(path, _in_folder(path, workdir, log))
+    found = _in_folder(path, workdir, log)
+    if not found:
+      raise _NoPhotos(
+        f'There is no photo in {path}; give --input a folder of .jpg, .png, ...',
+        'there is no photo in this folder',
+      )
+    return _Part(path, found)
   is_list = path.is_file() and path.suffix.lower() in LIST_SUFFIXES
   if path.is_file() and not is_list:
     return _Part(path.parent, [path])
   if item == STANDARD_INPUT:
-    found = _listed(sys.stdin, pathlib.Path(), missing)
+    found = _named(_listed(sys.stdin, pathlib.Path()), missing, 'standard input')
   elif is_list:
-    found = _in_list(path, missing)
+    found = _named(_in_list(path), missing, f'the list {path}')
   elif glob.has_magic(item):
     found = _of_pattern(item, workdir, log)
+  elif '://' in item:
+    raise _NoPhotos(
+      f'--input={item} is an address; download the photo and give its path.',
+      'it is an address; download the photo',
+    )
   else:
-    raise cli.UserError(
-      f'There is no photo or folder {path}; give --input one that exists.'
+    raise _NoPhotos(
+      f'There is no photo or folder {path}; give --input one that exists.',
+      'there is no such photo or folder',
     )
   return _Part(_common_folder(found) if found else pathlib.Path(), found)
+
+
+def _named(listed, missing, what) -> list[pathlib.Path]:
+  """The photos of a list; what is none of its lines is noted."""
+  found, problems = listed
+  if not found and not problems:
+    raise _NoPhotos(
+      f'There is no path in {what}; write the path of a photo a line.',
+      f'there is no path in {what}',
+    )
+  missing.update(problems)
+  return found
 
 
 def _nothing(given, missing):
@@ -138,29 +183,33 @@ def _of_pattern(pattern, workdir, log):
     and os.path.isfile(name)
   ]
   if not found:
-    raise cli.UserError(
-      f'No photo matches --input={pattern}; in quotes, ** goes into folders.'
+    raise _NoPhotos(
+      f'No photo matches --input={pattern}; in quotes, ** goes into folders.',
+      'no photo matches it',
     )
   # Results among the photos would match again.
   root = _common_folder(found)
   return _inputs([root / _name(path, root) for path in found], root, workdir, log)
 
 
-def _in_list(path: pathlib.Path, missing) -> list[pathlib.Path]:
+def _in_list(path: pathlib.Path) -> tuple[list[pathlib.Path], dict[str, str]]:
   try:
     lines = path.read_text(encoding='utf-8-sig').splitlines()
   except UnicodeDecodeError as error:
     raise cli.UserError(
       f'The list {path} is not text in UTF-8 ({error.reason}); write a path a line.'
     ) from None
-  return _listed(lines, path.parent, missing)
+  return _listed(lines, path.parent)
 
 
 def _listed(
-  lines: Iterable[str], folder: pathlib.Path, missing: dict[str, str]
-) -> list[pathlib.Path]:
-  """The photos of a list: relative paths are of the working directory or its folder."""
-  found = []
+  lines: Iterable[str], folder: pathlib.Path
+) -> tuple[list[pathlib.Path], dict[str, str]]:
+  """The photos of a list, and why a line is none.
+
+  Relative paths are of the working directory or of the folder of the list.
+  """
+  found, missing = [], {}
   for line in lines:
     name = line.rstrip('\r\n')
     if not name.strip():
@@ -175,7 +224,7 @@ def _listed(
         if path.is_dir()
         else 'there is no such file'
       )
-  return found
+  return found, missing
 
 
 def _common_folder(found: Sequence[pathlib.Path]) -> pathlib.Path:

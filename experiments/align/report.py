@@ -69,6 +69,8 @@ def report(
   failures: Failures,
   written: str,
   log: Callable[[str], None],
+  *,
+  are_detected: bool = True,
 ) -> int:
   """Writes failures.jsonl and says what was done.
 
@@ -79,6 +81,7 @@ def report(
     failures: what was not.
     written: files beside results.jsonl and failures.jsonl, in words.
     log: prints a sentence for the user.
+    are_detected: the faces were looked for, not given as boxes.
 
   Returns:
     The exit code.
@@ -92,7 +95,7 @@ def report(
   number = output_files.count_of
   if counts.dropped:
     log(f'{number(counts.dropped, "face")} below --min_confidence left out.')
-  if counts.opened and not counts.faces and not counts.dropped:
+  if are_detected and counts.opened and not counts.faces and not counts.dropped:
     log(
       f'No face was aligned in any of {number(num_photos, "photo")}; if there are '
       'faces, try a lower --min_score or --min_size, or give their --boxes.'

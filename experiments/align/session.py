@@ -13,6 +13,7 @@ import numpy as np
 from experiments.align.faces import FindBoxes
 from experiments.align.progress import Progress
 from experiments.align.report import NO_FACE, Counts, Failures
+from experiments.align.stages import Stages
 from experiments.align_outputs.writer import Writer
 from experiments.lib import cli
 from pifa_jax.files import box_files
@@ -58,6 +59,7 @@ class Session:
     writer: of the other files.
     failures: what could not be done.
     counts: what was done.
+    stages: how long it took.
   """
 
   aligner: Aligner
@@ -71,6 +73,7 @@ class Session:
   writer: Writer
   failures: Failures
   counts: Counts
+  stages: Stages = dataclasses.field(default_factory=Stages)
 
   def align(self, photos: dict[str, pathlib.Path], progress: Progress) -> None:
     """Aligns the faces of all photos; what fails does not keep the others back.
@@ -82,27 +85,31 @@ class Session:
     opened: deque[_Opened] = deque()
 
     def usable():
-      for photo in self._opened(photos, progress):
+      opening = self._opened(photos, progress)
+      for photo in self.stages.timed(opening, 'waiting for photos', inside='fitting'):
         opened.append(photo)
         yield photo.image, photo.boxes.boxes[photo.good]
 
     found = self.aligner.align_many(self.variables, usable(), passes=self.passes)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    with self.stages.whole(), concurrent.futures.ThreadPoolExecutor(1) as pool:
       writing: deque[tuple[str, concurrent.futures.Future]] = deque()
-      for faces in found:
+      for faces in self.stages.timed(found, 'fitting'):
         photo = opened.popleft()
         rows = self._believed(photo, faces)
         fitted = [self._fitted(photo, faces, row) for row in rows]
         numbers = [int(photo.boxes.rows[photo.good[row]]) for row in rows]
-        self._tell(photo.name, fitted, numbers)
+        with self.stages.during('noting'):
+          self._tell(photo.name, fitted, numbers)
         if fitted:
           self._collect(writing, _AHEAD - 1)
-          future = pool.submit(
-            self.writer.photo, photo.name, photo.image, fitted, numbers
-          )
+          future = pool.submit(self._write, photo, fitted, numbers)
           writing.append((photo.name, future))
         progress.step()
       self._collect(writing, 0)
+
+  def _write(self, photo, fitted, numbers):
+    with self.stages.during('writing'):
+      return self.writer.photo(photo.name, photo.image, fitted, numbers)
 
   def _opened(self, photos, progress) -> Iterator[_Opened]:
     """Photos with a box that can be used; they are opened in a thread, ahead."""
@@ -133,8 +140,14 @@ class Session:
           progress.step()
 
   def _open(self, name, path):
-    image = decode_image(path.read_bytes(), 'it')
-    return image, self.find_boxes(name, image)
+    with self.stages.during('reading'):
+      try:
+        data = path.read_bytes()
+      except OSError as error:
+        raise ValueError(f'it cannot be read: {error.strerror}') from error
+      image = decode_image(data, 'it')
+    with self.stages.during('detecting'):
+      return image, self.find_boxes(name, image)
 
   def _usable(self, name, boxes, image) -> list[int]:
     """The boxes of a photo in which a face can be looked for."""
@@ -184,7 +197,7 @@ class Session:
     """Writes the lines of a photo; 'face' is the row in the boxes."""
     for face, number in zip(fitted, numbers, strict=True):
       line = {'image': name, 'face': number, **face_record(face)}
-      self.results.write(json.dumps(cli.json_value(line)) + '\n')
+      self.results.write(_as_json(line) + '\n')
     self.counts.faces += len(fitted)
     self.counts.photos += bool(fitted)
     self.counts.doubtful += sum(bool(face.doubtful) for face in fitted)
@@ -195,3 +208,11 @@ class Session:
       name, future = writing.popleft()
       for number, reason in future.result():
         self.failures.add_file(name, reason, number)
+
+
+def _as_json(line):
+  """A line of results.jsonl; null for what is no number."""
+  try:
+    return json.dumps(line, allow_nan=False)
+  except ValueError:
+    return json.dumps(cli.json_value(line))

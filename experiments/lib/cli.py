@@ -5,6 +5,8 @@ A program defines its flags, writes `main(run)` and ends with `cli.start(main)`.
 
 from collections.abc import Callable
 import datetime
+import errno
+import importlib.metadata
 import io
 import json
 import math
@@ -12,7 +14,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import traceback
 from typing import Any
 
@@ -20,6 +21,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from experiments.lib import path_flags
+from pifa_jax.files import compiled_programs
 from pifa_jax.learning.checkpoints import CheckpointError
 
 _EXPERIMENTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -143,8 +145,10 @@ def _sentence(error):
   """What the user is told of an error; the system's own get their flag and a remedy."""
   if not (isinstance(error, OSError) and error.strerror):
     return str(error)
+  if error.errno == errno.ENOSPC:
+    return 'The disk is full; make room, and start again.'
   if not isinstance(error.filename, (str, bytes)):
-    return str(error)
+    return f'The system says: {error.strerror}.'
   place = os.path.abspath(os.fsdecode(error.filename))
   for flag in (flags.FLAGS[name] for name in flags.FLAGS):
     if isinstance(flag.parser, path_flags.PathParser) and flag.value:
@@ -185,28 +189,15 @@ def output_file(path: str | None, flag: str = 'output') -> str:
 
 def _keep_compiled(folder):
   """Switches JAX's compilation cache on; without it a start is only slower."""
-  # Imported here, so that --help does not wait for it.
-  import jax
-
-  # The user's own, of the environment. JAX's types do not list its settings.
-  if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-    return
-  folder = os.path.abspath(folder)
   try:
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-      pass
+    compiled_programs.keep_compiled(folder)
   except OSError as error:
     print(
-      f'Warning: compiled programs cannot be kept in {folder} '
+      f'Warning: compiled programs cannot be kept in {os.path.abspath(folder)} '
       f'({error.strerror}); every start compiles anew: choose another '
       '--cache_dir, or --nocompilation_cache.',
       file=sys.stderr,
     )
-    return
-  jax.config.update('jax_compilation_cache_dir', folder)
-  # The many small programs as well: together they take as long as the large one.
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 
 
 def _program_name(path):
@@ -430,20 +421,11 @@ def _now():
 
 
 def _versions():
-  # Imported here, so that --help does not wait for them.
-  import flax
-  import jax
-  import jaxlib
-  import numpy
-  import optax
-
+  # Of the installed packages' records: importing optax for it would take a while.
+  names = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
   return {
     'python': platform.python_version(),
-    'jax': jax.__version__,
-    'jaxlib': jaxlib.__version__,
-    'flax': flax.__version__,
-    'optax': optax.__version__,
-    'numpy': numpy.__version__,
+    **{name: importlib.metadata.version(name) for name in names},
   }
 
 

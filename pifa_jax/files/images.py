@@ -184,11 +184,23 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
   # Pillow's readers raise many kinds on damaged files: OSError, SyntaxError,
   # struct.error, zlib.error, IndexError, ...
   except Exception as error:
-    what = str(error).rstrip('.') or type(error).__name__
-    if isinstance(error, Image.UnidentifiedImageError):
-      foreign = content.foreign_content(data)
-      what = f'it is {foreign}' if foreign else 'it is no image of a known format'
-    raise ValueError(f'{name} cannot be decoded: {what}.') from error
+    raise ValueError(f'{name} cannot be decoded: {_problem(error, data)}.') from error
+
+
+def _problem(error, data):
+  """Why an image cannot be decoded, in words."""
+  from PIL import Image
+
+  if isinstance(error, Image.UnidentifiedImageError):
+    foreign = content.foreign_content(data)
+    return f'it is {foreign}' if foreign else 'it is no image of a known format'
+  if isinstance(error, Image.DecompressionBombError):
+    # Pillow refuses very large images before their size can be asked for.
+    return f'it has more than the {MAX_PIXELS} pixels that are read; scale it down'
+  what = str(error).rstrip('.') or type(error).__name__
+  if 'truncated' in what.lower():
+    return f'the file is cut short ({what}); get it again'
+  return what
 
 
 def _formats(head):

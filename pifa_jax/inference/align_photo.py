@@ -172,6 +172,8 @@ def align(
   """Finds the faces of a photo and fits them.
 
   Weights, face model and compiled network are kept for the next call of the process.
+  The first call compiles the network; after `pifa_jax.keep_compiled()` it is on disk
+  for the processes to come.
 
   Args:
     photo: a file, or (H, W, 3) uint8 RGB.

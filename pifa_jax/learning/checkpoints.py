@@ -22,8 +22,6 @@ from typing import IO, Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as managers
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,19 +50,30 @@ def _rank(metrics):
   return metrics['nme'], metrics['step']
 
 
-# Of the finished checkpoints, the latest two and the best one are kept.
-_RETENTION = managers.AnyPreservationPolicy(
-  [
-    managers.LatestN(2),
-    managers.BestN(
-      get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False
-    ),
-  ]
-)
+def _kept(finished):
+  """Of the finished checkpoints, the latest two and the best one are kept."""
+  from orbax.checkpoint import checkpoint_managers as managers
+
+  policy = managers.AnyPreservationPolicy(
+    [
+      managers.LatestN(2),
+      managers.BestN(
+        get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False
+      ),
+    ]
+  )
+  return policy.should_preserve(finished, context=managers.PreservationContext())
+
+
+def _state_files():
+  """What writes and reads states, imported here: aligning a photo needs no Orbax."""
+  import orbax.checkpoint as ocp
+
+  return ocp.StandardCheckpointer()
 
 
 class Checkpointer:
-  """The checkpoints of one run, of which it keeps those that `_RETENTION` names.
+  """The checkpoints of one run, of which it keeps the latest two and the best one.
 
   A step is on disk once its manifest is: the manifest is written last, so a run
   killed in the middle of a save leaves a step that the next run ignores. Damaged
@@ -78,7 +87,7 @@ class Checkpointer:
       directory: of this run alone.
     """
     self._root = pathlib.Path(directory).absolute()
-    self._state = ocp.StandardCheckpointer()
+    self._state = _state_files()
     self._damaged: set[int] = set()
 
   def save(
@@ -118,7 +127,7 @@ class Checkpointer:
     except (OSError, ValueError, RuntimeError) as error:
       shutil.rmtree(folder, ignore_errors=True)  # on a full disk, room again
       # The old one would raise the same error again from every later call.
-      self._state = ocp.StandardCheckpointer()
+      self._state = _state_files()
       raise CheckpointError(
         f'The checkpoint of step {step} could not be written to {self._root} '
         f'({_first_line(error)}); older checkpoints are intact: make room and '
@@ -357,7 +366,7 @@ class Checkpointer:
 
   def _remove_old(self):
     usable = self._usable()
-    kept = _RETENTION.should_preserve(usable, context=managers.PreservationContext())
+    kept = _kept(usable)
     keep = {info.step for info, keep in zip(usable, kept, strict=True) if keep}
     for step in set(self.steps()) - keep:
       # The manifest first: a step half removed must not count.

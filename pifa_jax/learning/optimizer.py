@@ -1,13 +1,16 @@
 """SGD in Caffe's order, which the paper used (Sec. 4), and its two presets."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import optax
 
 from pifa_jax import settings
 from pifa_jax.settings import REQUIRED, setting
+
+# Imported where it is used: who aligns a photo does not wait for it.
+if TYPE_CHECKING:
+  import optax
 
 SCHEDULES = ('multistep', 'cosine')
 METHODS = ('sgd', 'adam')
@@ -87,7 +90,7 @@ PRESETS = {
 }
 
 
-def learning_rate_schedule(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
+def learning_rate_schedule(config: OptimizerConfig, num_steps: int) -> 'optax.Schedule':
   """The learning rate of every step.
 
   Args:
@@ -97,6 +100,8 @@ def learning_rate_schedule(config: OptimizerConfig, num_steps: int) -> optax.Sch
   Returns:
     step (0-based) -> learning rate.
   """
+  import optax
+
   warmup = round(config.warmup * num_steps)
   if config.schedule == 'cosine':
     return optax.warmup_cosine_decay_schedule(
@@ -117,7 +122,7 @@ def learning_rate_schedule(config: OptimizerConfig, num_steps: int) -> optax.Sch
 
 def make_optimizer(
   config: OptimizerConfig, num_steps: int
-) -> optax.GradientTransformation:
+) -> 'optax.GradientTransformation':
   """SGD as Caffe does it: v <- mu v + lr (g + lambda w); w <- w - v. Or Adam.
 
   The learning rate is INSIDE the momentum buffer. `optax.sgd` has it outside,
@@ -130,6 +135,8 @@ def make_optimizer(
   Returns:
     An Optax transformation.
   """
+  import optax
+
   parts = []
   if config.clip_norm:
     parts.append(optax.clip_by_global_norm(config.clip_norm))

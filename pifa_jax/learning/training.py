@@ -4,11 +4,10 @@ The step is written once with `axis_name`, for one device and for several.
 """
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from pifa_jax import settings
 from pifa_jax.evaluation import metrics
@@ -25,6 +24,10 @@ from pifa_jax.types import (
   flatten_params,
   unflatten_params,
 )
+
+# Imported where it is used: who aligns a photo does not wait for it.
+if TYPE_CHECKING:
+  import optax
 
 # Pixels: below this error the root of a loss is as good as its square.
 _ROOT_FLOOR = 0.5
@@ -244,7 +247,7 @@ def train_step(
   landmark_model: MorphableModel,
   *,
   network: PifaNetwork,
-  optimizer: optax.GradientTransformation,
+  optimizer: 'optax.GradientTransformation',
   loss: LossConfig,
   augment: AugmentConfig,
   seed: int,
@@ -273,6 +276,8 @@ def train_step(
     visible landmark; NaN if none has. 'num_without_labels' (), the faces that 'nme'
     leaves out. 'grad_norm' (), 'finite' ().
   """
+  import optax
+
   axis_name = network.axis_name
   keys = sample_keys(seed, state.step, samples)
   crop_keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
@@ -364,7 +369,7 @@ def _without_frozen(updates, frozen_blocks):
 
 
 def init_state(
-  variables: dict[str, Any], optimizer: optax.GradientTransformation
+  variables: dict[str, Any], optimizer: 'optax.GradientTransformation'
 ) -> TrainState:
   """The state before the first step.
 

@@ -4,7 +4,7 @@ from absl.testing import absltest
 import numpy as np
 
 from pifa_jax.datasets import synthetic, turning_head
-from pifa_jax.face_models import load_face_model
+from pifa_jax.face_models import load_expression_units, load_face_model
 from pifa_jax.geometry import projection
 
 _SIZE = 80
@@ -56,6 +56,30 @@ class TurningHeadTest(absltest.TestCase):
     self.assertBetween(shift.std(), 1.5, 2.3)  # with what is clipped
     self.assertGreater(np.abs(shift[0] - shift[2]).mean(), 1.0)
     np.testing.assert_array_equal(noisy.landmarks, self.clip.landmarks)
+
+  def test_only_the_expression_changes(self):
+    jaw = np.asarray(load_expression_units('builtin')['jawOpen'])
+    acting = np.stack([0 * jaw, jaw, 0.5 * jaw, 0 * jaw])
+    # The first and the last frame look the same way.
+    yaw = np.zeros(4)
+    clip = turning_head.turning_head(
+      self.model, self.config, yaw, seed=3, noise=0.0, expressions=acting
+    )
+    np.testing.assert_allclose(clip.params[:, -len(jaw) :], acting, atol=1e-6)
+    np.testing.assert_array_equal(clip.images[0], clip.images[3])
+    np.testing.assert_array_equal(clip.images[0], self.clip.images[0])
+    lips = clip.landmarks[:, 66, 1] - clip.landmarks[:, 62, 1]
+    self.assertGreater(lips[1], lips[0] + 8)
+    self.assertBetween(lips[2] - lips[0], 0.4 * (lips[1] - lips[0]), lips[1] - lips[0])
+    # The head neither moves nor shrinks.
+    still = [27, 28, 29, 30, 36, 39, 42, 45]
+    np.testing.assert_allclose(
+      clip.landmarks[1, still], clip.landmarks[0, still], atol=0.5
+    )
+    with self.assertRaisesRegex(ValueError, r'shape \(2, 29\); wanted \(4, 29\)'):
+      turning_head.turning_head(
+        self.model, self.config, yaw, seed=3, expressions=acting[:2]
+      )
 
   def test_the_yaw_is_a_wave(self):
     yaw = turning_head.sinusoidal_yaw(91, 30.0, amplitude=40.0, period=3.0)

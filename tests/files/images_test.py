@@ -62,7 +62,13 @@ class DecodeImageTest(parameterized.TestCase):
     ('html', b'<!DOCTYPE html><html>no</html>', 'web page'),
     ('text', b'hello', 'known format'),
     ('eps', b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'known'),
-    ('cut', encode(gradient(), 'JPEG')[:500], '[Tt]runcated'),
+    ('cut', encode(gradient(), 'JPEG')[:500], 'the file is cut short .*[Tt]runcated'),
+    ('a beginning', encode(gradient(), 'JPEG')[:30], 'the file is cut short'),
+    ('mp4', b'\0\0\0\x18ftypisom' + bytes(99), 'it is a video'),
+    ('mkv', b'\x1aE\xdf\xa3' + bytes(99), 'it is a video'),
+    ('avi', b'RIFF\0\0\0\0AVI LIST' + bytes(99), 'it is a video'),
+    ('avif', b'\0\0\0\x18ftypavif' + bytes(99), 'an AVIF image; convert'),
+    ('jxl', b'\0\0\0\x0cJXL \r\n\x87\n' + bytes(99), 'a JPEG XL image; convert'),
   )
   def test_what_is_no_image(self, data, reason):
     with self.assertRaisesRegex(ValueError, f'^odd.jpg .*{reason}'):
@@ -74,6 +80,10 @@ class DecodeImageTest(parameterized.TestCase):
     data = bytearray(encode(np.zeros((4, 4), np.uint8), 'BMP'))
     data[18:26] = np.array([10_000, 10_000], '<i4').tobytes()
     with self.assertRaisesRegex(ValueError, '10000 x 10000 pixels is more than'):
+      images.decode_image(bytes(data), 'bomb.bmp')
+    # So large that Pillow itself refuses.
+    data[18:26] = np.array([20_000, 20_000], '<i4').tobytes()
+    with self.assertRaisesRegex(ValueError, 'more than the 50000000 pixels that are'):
       images.decode_image(bytes(data), 'bomb.bmp')
 
   def test_random_damage_gives_only_value_errors(self):

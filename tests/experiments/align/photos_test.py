@@ -96,9 +96,30 @@ class PhotosTest(absltest.TestCase):
 
   def test_sentences(self):
     with self.assertRaisesRegex(cli.UserError, 'There is no photo or folder .*gone'):
-      self.find('a', 'gone.jpg')
+      self.find('gone.jpg')
     with self.assertRaisesRegex(cli.UserError, 'There is no photo in .*empty; give'):
       self.find('empty')
+    with mock.patch('sys.stdin', io.StringIO('\n')):
+      with self.assertRaisesRegex(cli.UserError, 'no path in standard input; write'):
+        self.find('-')
+    (self.root / 'bare.txt').write_text('\n\n')
+    with self.assertRaisesRegex(cli.UserError, 'no path in the list .*bare.txt'):
+      self.find('bare.txt')
+
+  def test_what_leads_nowhere_leaves_the_others(self):
+    (self.root / 'bare.lst').write_text('')
+    found = self.find('gone.jpg', 'a/x.jpg', 'empty', '*.gif', 'bare.lst')
+    self.assertEqual(list(found.files), ['x.jpg'])
+    reasons = [
+      'there is no such photo or folder',
+      'there is no photo in this folder',
+      'no photo matches it',
+      f'there is no path in the list {self.root}/bare.lst',
+    ]
+    self.assertEqual(list(found.missing.values()), reasons)
+    self.assertEqual(next(iter(found.missing)), str(self.root / 'gone.jpg'))
+    with self.assertRaisesRegex(cli.UserError, 'gone.jpg: there is no such photo'):
+      self.find('gone.jpg', 'empty')
 
 
 if __name__ == '__main__':

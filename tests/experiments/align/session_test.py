@@ -92,6 +92,7 @@ class SessionTest(absltest.TestCase):
     )
     session.align(photos, Progress(len(photos), io.StringIO()))
     self.assertEqual(writer.close(), [])
+    self.seconds = session.stages.facts()
     return [json.loads(line) for line in results.getvalue().splitlines()]
 
   def test_detected_faces_and_photos_without(self):
@@ -100,6 +101,7 @@ class SessionTest(absltest.TestCase):
       photos |= self.photo(name, count)
     (self.root / 'text.jpg').write_text('no photo')
     photos['text.jpg'] = self.root / 'text.jpg'
+    photos['gone.jpg'] = self.root / 'gone.jpg'
     lines = self.align(photos, kinds=('overlay', 'pts'))
     self.assertEqual(
       [(line['image'], line['face'], line['score']) for line in lines],
@@ -109,7 +111,14 @@ class SessionTest(absltest.TestCase):
     reasons = {line['image']: line['reason'] for line in self.failures.lost}
     self.assertEqual(reasons['none.png'], 'no face was found in it')
     self.assertIn('it cannot be decoded', reasons['text.jpg'])
-    self.assertLen(reasons, 2)
+    self.assertEqual(
+      reasons['gone.jpg'], 'it cannot be read: No such file or directory'
+    )
+    self.assertLen(reasons, 3)
+    # Time went into everything, and no more of it than there was.
+    self.assertGreater(min(self.seconds['fitting'], self.seconds['writing']), 0)
+    waited = self.seconds['waiting for photos']
+    self.assertLessEqual(self.seconds['fitting'] + waited, self.seconds['all'] + 0.01)
     self.assertEqual((self.counts.faces, self.counts.photos), (3, 2))
     self.assertTrue((self.root / 'two.png_1.pts').is_file())
     self.assertFalse((self.root / 'none.png_overlay.png').exists())

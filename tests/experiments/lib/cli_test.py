@@ -110,6 +110,18 @@ class ProgramTest(absltest.TestCase):
     self.assertIn(os.strerror(errno.ENOTDIR), said)
 
 
+class SentenceTest(absltest.TestCase):
+  def test_what_the_system_says_without_a_file(self):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    self.assertEqual(
+      cli._sentence(full), 'The disk is full; make room, and start again.'
+    )
+    other = OSError(errno.EIO, os.strerror(errno.EIO))
+    self.assertEqual(
+      cli._sentence(other), f'The system says: {os.strerror(errno.EIO)}.'
+    )
+
+
 class OutputFileTest(absltest.TestCase):
   def test_its_folder_is_made(self):
     with tempfile.TemporaryDirectory() as folder:
