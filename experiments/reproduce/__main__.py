@@ -13,12 +13,10 @@ such as --num_steps or --preset, and apply to all variants. Writes table_N.md, .
 run that fails leaves a hole in its table, with the reason.
 """
 
-import importlib
 import json
 import os
 import pathlib
 import sys
-from typing import Any
 
 from absl import flags
 import jax
@@ -27,6 +25,7 @@ from experiments.lib import cli, path_flags
 from experiments.lib import config as config_lib
 from experiments.reproduce import report, results_page, runs, tables, variants
 from experiments.reproduce.catalogue import TABLES
+from experiments.reproduce.figures import FIGURES
 from experiments.reproduce.finished import Hole, Stopped
 from experiments.reproduce.measures import Measures
 from pifa_jax.face_models import load_face_model
@@ -79,12 +78,11 @@ def main(run: cli.Run) -> int:
     The exit code.
   """
   f = flags.FLAGS
-  figures = _figures()
   if f.list:
-    _list(figures)
+    _list()
     return cli.EXIT_OK
   wanted = list(TABLES) if f.all else _known('table', TABLES)
-  drawn = list(figures) if f.all else [int(n) for n in _known('figure', figures)]
+  drawn = list(FIGURES) if f.all else [int(n) for n in _known('figure', FIGURES)]
   if not (wanted or drawn or f.page):
     raise cli.UserError('Nothing is asked for; use --table=3, --figure=7 or --all.')
   given = _given()
@@ -105,13 +103,13 @@ def main(run: cli.Run) -> int:
     for key in wanted:
       _make_table(folder, TABLES[key], found, seeds)
     pictures = {
-      number: _draw(figures[number], folder, found, seeds[0]) for number in drawn
+      number: _draw(FIGURES[number], folder, found, seeds[0]) for number in drawn
     }
   except (Stopped, KeyboardInterrupt) as stop:
     print('stopped; finished runs are kept: the same command goes on.', flush=True)
     return stop.code if isinstance(stop, Stopped) else cli.EXIT_INTERRUPTED
   if f.page:
-    _write_page(folder, figures)
+    _write_page(folder)
   failed = found.failures()
   for reason in failed:
     print(f'Failed: {reason}', file=sys.stderr)
@@ -119,21 +117,10 @@ def main(run: cli.Run) -> int:
   return cli.EXIT_SOME_FAILED if failed or not_drawn else cli.EXIT_OK
 
 
-def _figures() -> dict[int, Any]:
-  """The figures by number; none where they are not installed."""
-  try:
-    module = importlib.import_module('experiments.reproduce.figures')
-  except ModuleNotFoundError as error:
-    if error.name != 'experiments.reproduce.figures':
-      raise
-    return {}
-  return dict(module.FIGURES)
-
-
-def _list(figures):
+def _list():
   for key, table in TABLES.items():
     print(f'--table={key:<14} {table.title}')
-  for number, figure in figures.items():
+  for number, figure in FIGURES.items():
     print(f'--figure={number:<13} {figure.title}')
 
 
@@ -235,12 +222,12 @@ def _draw(figure, folder, found, seed):
   return paths
 
 
-def _write_page(folder, figures):
+def _write_page(folder):
   """The page of all that the work folder has, of earlier starts, too."""
   f = flags.FLAGS
   pictures = {
     number: sorted(pathlib.Path(folder).glob(f'figure_{number}[._]*'))
-    for number in figures
+    for number in FIGURES
   }
   name = os.path.basename(f.page) if os.path.isabs(f.page) else f.page
   keys = results_page.write(

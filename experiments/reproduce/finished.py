@@ -7,8 +7,6 @@ import statistics
 from typing import Any
 
 from experiments.lib import cli
-from experiments.lib.config import RunConfig
-from pifa_jax.types import MorphableModel
 
 
 class Hole(Exception):
@@ -88,23 +86,6 @@ class Finished:
     start, *rest = self.errors
     blocks = ' '.join(f'{error:.2f}' for error in rest)
     return f'{self.steps} steps: NME {start:.2f} -> {blocks}'
-
-
-@dataclasses.dataclass(frozen=True)
-class Restored:
-  """The trained network of a run.
-
-  Attributes:
-    config: of the run.
-    variables: {'params', 'batch_stats'}.
-    model: the face model.
-    digest: of the checkpoint.
-  """
-
-  config: RunConfig
-  variables: dict[str, Any]
-  model: MorphableModel
-  digest: str
 
 
 def summary(folder: pathlib.Path) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from experiments.lib import data_loading, output_files, scoring
 from experiments.reproduce import published, variants
-from experiments.reproduce.finished import Finished, Hole, Restored
+from experiments.reproduce.finished import Finished, Hole
+from experiments.reproduce.restored import Restored
 from experiments.reproduce.runs import Runs, set_flags
 from pifa_jax.evaluation import metrics, protocols
 from pifa_jax.geometry import projection

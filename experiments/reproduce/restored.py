@@ -17,11 +17,13 @@ class Restored:
     config: what the run computed.
     variables: {'params', 'batch_stats'} of its network.
     model: its face model.
+    digest: of the checkpoint; '' if it does not matter.
   """
 
   config: RunConfig
   variables: dict[str, Any]
   model: MorphableModel
+  digest: str = ''
 
 
 def open_restored(name: str | None = None, weights: str = 'latest') -> Restored:
@@ -47,5 +49,5 @@ def open_restored(name: str | None = None, weights: str = 'latest') -> Restored:
       f'{name or "builtin"} was trained with (its hash differs), or that had landmarks '
       'from a file; figures need the very face model.'
     )
-  _, variables, _ = run.load(model, weights)
-  return Restored(run.config, variables, model)
+  _, variables, digest = run.load(model, weights)
+  return Restored(run.config, variables, model, digest)

@@ -24,7 +24,8 @@ from experiments import train
 from experiments.lib import cli, data_loading, restore
 from experiments.lib import config as config_lib
 from experiments.reproduce import finished, variants
-from experiments.reproduce.finished import Finished, Hole, Restored, Stopped, write_json
+from experiments.reproduce.finished import Finished, Hole, Stopped, write_json
+from experiments.reproduce.restored import Restored
 from experiments.reproduce.timed_log import TimedLog
 from pifa_jax.datasets import crop_cache
 from pifa_jax.learning import checkpoints

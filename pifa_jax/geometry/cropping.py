@@ -14,7 +14,7 @@ from pifa_jax.types import Array
 
 _BAND = 4  # rows of a crop that are made together
 # Multiplications of a product that OpenBLAS leaves to one thread. Others would wait
-# for cores on which the network runs: 2 ms became 35.
+# for cores on which the network runs.
 _PRODUCT = 200_000
 
 

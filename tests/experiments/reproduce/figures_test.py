@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.lib import cli
-from experiments.reproduce import figures, gallery_faces, restored
+from experiments.reproduce import figures, gallery_faces, restored, variants
 import pifa_jax
 
 
@@ -68,6 +68,10 @@ class FiguresTest(absltest.TestCase):
     self.assertIn('a,F,2,', text)
     self.assertIn('c,V,6,1\n', text.replace('\r', ''))
     self.assertNotIn('b,', text)
+
+  def test_what_figures_need_is_trained(self):
+    for figure in figures.FIGURES.values():
+      self.assertContainsSubset(figure.needs, variants.VARIANTS)
 
   def test_what_cannot_be_drawn_is_one_sentence(self):
     with self.assertRaisesRegex(cli.UserError, '--figure=2 is not drawn here; use one'):

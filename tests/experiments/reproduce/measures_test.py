@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.lib.config import RunConfig
 from experiments.reproduce import measures
-from experiments.reproduce.finished import Restored
+from experiments.reproduce.restored import Restored
 from pifa_jax.face_models import load_face_model
 from pifa_jax.learning import network, network_config, optimizer
 from pifa_jax.learning.batching import AugmentConfig
