@@ -139,7 +139,7 @@ def _scatter_class(keys, corners, chosen, window, image_size, first_id, values, 
       (first + jnp.arange(step) < count)[:, None], cell, image_size * image_size
     )
     if keep is not None:
-      at = jnp.moveaxis(values[these], 2, 0)[..., None]
+      at = jnp.moveaxis(jnp.asarray(values)[these], 2, 0)[..., None]
       found = tuple(
         a + w1 * (b - a) + w2 * (c - a)
         for a, b, c in (jnp.moveaxis(value, 1, 0) for value in at)

@@ -332,6 +332,6 @@ def _light(look, light, normals, tangents, openness, rotation, config):
   facing = jnp.clip(0.3 + normals @ light.directions.T, 0, 1)
   shine = (sine**28 * facing) @ light.colors
   tint = 0.35 + 0.65 * look.color / jnp.maximum(jnp.max(look.color), 1e-3)
-  shine = 0.05 * config.specular * look.gloss * shine * tint
+  shine = 0.09 * config.specular * look.gloss * shine * tint
   dark = (inner * open_)[:, None]
   return jnp.concatenate([dark * diffuse, dark * shine], axis=1)

@@ -40,7 +40,8 @@ class BindTest(absltest.TestCase):
     return hair_binding.bind(files, cls.model, cls.base)
 
   def place(self, which, vertices):
-    return np.asarray(hair_meshes.place(self.hair, which, vertices))
+    # Without the padding of the smaller mesh.
+    return np.asarray(hair_meshes.place(self.hair, which, vertices))[: (10, 4)[which]]
 
   def test_a_vertex_hangs_where_the_file_says(self):
     # The heads of the files are 1.5, 2 and 2.5 decimetres large.
@@ -58,7 +59,7 @@ class BindTest(absltest.TestCase):
     )
     wanted = root + [0.3, -0.6, 0.05] * np.array(size)
     np.testing.assert_allclose(found[7], wanted, atol=0.01)
-    np.testing.assert_allclose(self.place(1, self.mean)[:4], self.base.helper[:4])
+    np.testing.assert_allclose(self.place(1, self.mean), self.base.helper[:4])
 
   def test_hair_follows_the_head(self):
     for which in (0, 1):
@@ -70,7 +71,7 @@ class BindTest(absltest.TestCase):
     np.testing.assert_allclose(
       self.place(0, large), 1.2 * self.place(0, self.mean), atol=0.05
     )
-    helper = self.place(1, large)[:4] - 1.2 * self.base.helper[:4]
+    helper = self.place(1, large) - 1.2 * self.base.helper[:4]
     self.assertLess(np.abs(helper).max(), 0.1 * np.abs(self.base.helper[:4]).max())
     # What no expression moves: the mouth pulls at no hair.
     mouth = self.mean.copy()

@@ -137,7 +137,7 @@ class RasterizeTest(absltest.TestCase):
       image_size=_SIZE,
       windows=(21,),
       values=values,
-      keep=lambda at: (at[0] > 60) | ((at[0] > 12) & (at[1] > 12)),
+      keep=lambda at: (at[0] > 60) | ((at[0] > 12.5) & (at[1] > 12.5)),
     )
     found = np.asarray(depth_keys.winning_index(keys)).reshape(_SIZE, _SIZE)
     wanted = np.full((_SIZE, _SIZE), False)
