@@ -180,17 +180,23 @@ def resolve(
   ]
   grid = jnp.arange(image_size, dtype=positions.dtype)
   v, u = jnp.meshgrid(grid, grid, indexing='ij')
-  weights, _ = _barycentric(
-    corners[..., :2], jnp.stack([u.ravel(), v.ravel()], axis=-1)
-  )
+  weights, _ = barycentric(corners[..., :2], jnp.stack([u.ravel(), v.ravel()], axis=-1))
   z = jnp.where(found, jnp.sum(weights * corners[..., 2], axis=-1), jnp.inf)
   shape = (image_size, image_size)
   weights = jnp.where(found[:, None], weights, 0.0)
   return winner.reshape(shape), weights.reshape(shape + (3,)), z.reshape(shape)
 
 
-def _barycentric(corners, point):
-  """Barycentric coordinates of (..., 2) points, and the doubled signed area."""
+def barycentric(corners: Array, point: Array) -> tuple[jax.Array, jax.Array]:
+  """Finds where points are in triangles.
+
+  Args:
+    corners: (..., 3, 2) pixels.
+    point: (..., 2) pixels.
+
+  Returns:
+    (..., 3) barycentric coordinates, and (...) the doubled signed area.
+  """
   a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
   cross = lambda p, q: p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]
   area = cross(b - a, c - a)
@@ -208,7 +214,7 @@ def _candidates(corners, window, image_size):
   """
   corners, corner_depth = corners[..., :2], corners[..., 2]
   start = jnp.maximum(jnp.ceil(jnp.min(corners, axis=1)), 0)
-  origin, area = _barycentric(corners, start)
+  origin, area = barycentric(corners, start)
   (ax, ay), (bx, by), (cx, cy) = (
     (corners[:, i, 0], corners[:, i, 1]) for i in range(3)
   )

@@ -19,6 +19,8 @@ from pifa_jax.types import Array
 
 _WINDOWS = (3, 5, 8, 12, 18, 28, 42, 60, 90)
 _ABOVE = 1.5  # mm: hair this little below the skin still lies upon it
+_HIDDEN = 6.0  # mm: a triangle with all corners this deep under the skin is not seen
+_ROUND = 4096  # samples that are shaded at a time
 _LOCK = 6.0  # strands
 
 
@@ -191,7 +193,13 @@ def _draw(key, hair, which, vertices, color, light, rotation, project, z, config
   normals = pick(hair.normals)
   points = points + _volume(draws, points, normals)
   positions, depth = project(points)
+  # Samples per millimetre: the slope of the projection.
+  scale = jnp.linalg.norm(project(points[:1] + rotation[1])[0] - positions[:1])
   triangles, strands = jnp.asarray(hair.triangles)[which], pick(hair.strands)
+  # Half of the hair is behind the head: no time is spent on it.
+  behind = _behind(positions, depth - _HIDDEN * scale, z)
+  gone = jnp.all(behind[triangles], axis=1)
+  triangles = jnp.where(gone[:, None], 0, triangles)
   # Both sides are seen: what is turned away is turned round.
   at = positions[triangles]
   side, other = at[:, 1] - at[:, 0], at[:, 2] - at[:, 0]
@@ -212,36 +220,55 @@ def _draw(key, hair, which, vertices, color, light, rotation, project, z, config
     values=strands,
     keep=look.keep,
   )
-  ids, weights, hair_z = rendering.resolve(
-    keys, positions, depth, triangles, image_size=fine
-  )
-  # Samples per millimetre: the slope of the projection.
-  scale = jnp.linalg.norm(project(points[:1] + rotation[1])[0] - positions[:1])
+  hair_z = depth_keys.nearest_depth(keys).reshape(fine, fine)
   shown = hair_z - _ABOVE * scale < z
-  hair_z = jnp.where(shown, hair_z, jnp.inf)
+  tangents, openness = pick(hair.tangents), pick(hair.openness)
   attributes = jax.lax.optimization_barrier(
-    _light(
-      look, light, normals, pick(hair.tangents), pick(hair.openness), rotation, config
-    )
+    _light(look, light, normals, tangents, openness, rotation, config)
   )
-  first = jnp.maximum(ids, 0)
-  corners = triangles[first]
-  rows = jax.lax.optimization_barrier(
-    [attributes[corners[..., i].ravel()] for i in range(3)]
-  )
-  shaded = sum(
-    weights[..., i : i + 1] * row.reshape((fine, fine, -1))
-    for i, row in enumerate(rows)
-  )
-  across, along = jnp.moveaxis(
-    jnp.sum(weights[..., None] * strands[first][..., :2], axis=-2), -1, 0
-  )
-  tone, glint = look.tone(across, along)
-  radiance = (
-    jnp.clip(tone[..., None] * color, 0.003, 0.9) * shaded[..., :3]
-    + glint[..., None] * shaded[..., 3:]
-  )
-  return radiance, hair_z
+  winner = jnp.maximum(depth_keys.winning_index(keys), 0)
+
+  def shade(cells):
+    """(n,) cells -> (n, 3) radiance."""
+    found = winner[cells]
+    corners = triangles[found]
+    at = jnp.stack([cells % fine, cells // fine], axis=-1).astype(positions.dtype)
+    weights, _ = rendering.barycentric(positions[corners], at)
+    mix = lambda table: jnp.sum(weights[..., None] * table, axis=1)
+    across, along = jnp.moveaxis(mix(strands[found][..., :2]), -1, 0)
+    lit = mix(attributes[corners])
+    tone, glint = look.tone(across, along)
+    albedo = jnp.clip(tone[:, None] * color, 0.003, 0.9)
+    return albedo * lit[:, :3] + glint[:, None] * lit[:, 3:]
+
+  radiance = _where_shown(shown.ravel(), shade).reshape(fine, fine, 3)
+  return radiance, jnp.where(shown, hair_z, jnp.inf)
+
+
+def _where_shown(shown, shade):
+  """(n, 3): what `shade` makes of the cells that are shown, 0 elsewhere."""
+  total = shown.shape[0]
+  step = min(_ROUND, total)
+  (cells,) = jnp.nonzero(shown, size=total + step, fill_value=total)
+  count = jnp.sum(shown)
+
+  def part(state):
+    first, image = state
+    these = jax.lax.dynamic_slice_in_dim(cells, first, step)
+    values = shade(jnp.minimum(these, total - 1))
+    return first + step, image.at[these].set(values, mode='drop')
+
+  start = (jnp.int32(0), jnp.zeros((total, 3)))
+  return jax.lax.while_loop(lambda state: state[0] < count, part, start)[1]
+
+
+def _behind(positions, depth, z):
+  """(E,) whether points are behind what is in the image at their place."""
+  fine = z.shape[0]
+  cell = jnp.round(jnp.clip(positions, -1, fine)).astype(jnp.int32)
+  inside = jnp.all((cell >= 0) & (cell < fine), axis=1)
+  at = jnp.clip(cell, 0, fine - 1)
+  return inside & (z[at[:, 1], at[:, 0]] < depth)
 
 
 class _Look:
