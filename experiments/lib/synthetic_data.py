@@ -8,10 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from pifa_jax.datasets import crop_cache, photo_backgrounds, synthetic
-from pifa_jax.face_models import face_model_hash, load_expression_units, load_face_model
+from pifa_jax.datasets import (
+  crop_cache,
+  hair_binding,
+  hair_mesh_files,
+  photo_backgrounds,
+  synthetic,
+)
+from pifa_jax.face_models import (
+  face_model_hash,
+  hair_helper,
+  load_expression_units,
+  load_face_model,
+)
 from pifa_jax.geometry import fitting, projection
 from pifa_jax.settings import part, same_setting, setting
+from pifa_jax.synthesis.hair_meshes import HairMeshes
 from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import MorphableModel
 
@@ -37,6 +49,13 @@ class SyntheticFaces:
     None,
     'Folder of photos without people: parts of them are behind half of the synthetic '
     'training faces of --renderer=full.',
+    is_path=True,
+  )
+  hair_meshes: str | None = setting(
+    None,
+    "Folder of MakeHuman's hair, .mhclo and .obj files: a share of the synthetic "
+    'training faces of --renderer=full wear one of them. CC0 ones are in '
+    'github.com/makehumancommunity/makehuman-assets, base/hair, revision 8cf9645b97.',
     is_path=True,
   )
   render_face_model: str | None = setting(
@@ -177,6 +196,7 @@ def open_split(
   rendered = load_face_model(shown) if others else model
   units = load_expression_units(shown)
   files = background_files(faces, split)
+  hair, hair_hash = read_hair(faces, rendered, shown, log, split)
   key = {
     'data': 'synthetic',
     'config': dataclasses.asdict(config),
@@ -190,6 +210,11 @@ def open_split(
     key['fitted'] = face_model_hash(model)
   if files:
     key['backgrounds'] = crop_cache.fingerprint(files)
+  if hair is None:
+    # Faces without meshes are what they were before there were any.
+    key['config']['ingredients'].pop('hair_meshes')
+  else:
+    key['hair_meshes'] = {'files': hair_hash, 'version': hair_binding.VERSION}
 
   def build():
     photos = read_backgrounds(files, log)
@@ -202,6 +227,7 @@ def open_split(
       count=count,
       expression_units=units,
       photos=photos,
+      hair=hair,
       progress=log,
     )
     arrays['residuals'] = np.zeros(count, np.float32)
@@ -271,3 +297,46 @@ def read_backgrounds(files: list[pathlib.Path], log: Log) -> np.ndarray | None:
     + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10])
   )
   return squares
+
+
+def read_hair(
+  faces: SyntheticFaces,
+  model: MorphableModel,
+  face_model: str,
+  log: Log,
+  split: str = 'train',
+) -> tuple[HairMeshes | None, str]:
+  """The hair that --hair_meshes names; none for test faces.
+
+  Args:
+    faces: what training faces show.
+    model: the face model that is rendered.
+    face_model: its name or path.
+    log: prints a sentence for the user.
+    split: train or test.
+
+  Returns:
+    The hair, bound to the model, or None; and what identifies the files' contents.
+
+  Raises:
+    FileNotFoundError: if the folder has none, or an .obj is missing.
+    ValueError: if a file is damaged, the face model is not MakeHuman's, or the renderer
+      has no use for hair.
+  """
+  if not faces.hair_meshes or split != 'train':
+    return None, ''
+  flag = f'--hair_meshes={faces.hair_meshes}'
+  if faces.renderer == 'plain':
+    raise ValueError(f'{flag} needs --renderer=full; the plain renderer has no hair.')
+  try:
+    files, contents = hair_mesh_files.read_all(
+      hair_mesh_files.list_hair(faces.hair_meshes)
+    )
+    base = hair_helper.load_base_vertices(face_model)
+    hair = hair_binding.bind(files, model, base)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(f'{flag}: {error}') from None
+  except ValueError as error:
+    raise ValueError(f'{flag}: {error}') from None
+  log(f'Hair: {", ".join(one.name for one in files)}.')
+  return hair, contents

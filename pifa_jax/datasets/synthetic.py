@@ -23,6 +23,7 @@ from pifa_jax.synthesis import face_distribution as face_distribution_lib
 from pifa_jax.synthesis import full_renderer, label_maps, plain_renderer
 from pifa_jax.synthesis.draws import Draws
 from pifa_jax.synthesis.face_distribution import FaceDistribution
+from pifa_jax.synthesis.hair_meshes import HairMeshes
 from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import Array, FaceParams, MorphableModel, flatten_params
 
@@ -104,6 +105,7 @@ def generate(
   expression_units: dict[str, np.ndarray] | None = None,
   photos: np.ndarray | None = None,
   labels: Sequence[str] = (),
+  hair: HairMeshes | None = None,
   progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, np.ndarray]:
   """Renders samples start .. start + count - 1.
@@ -124,6 +126,8 @@ def generate(
     photos: (N, P, P, 3) uint8; the full renderer puts parts of them behind a share of
       the faces, see `Ingredients.photos`.
     labels: further labels: landmark schemes of the model, such as 'aflw34', and `MAPS`.
+    hair: meshes that are bound to the model, of `hair_binding.bind`; the full renderer
+      puts one of them on a share of the heads, see `Ingredients.hair_meshes`.
     progress: called with a line of text now and then.
 
   Returns:
@@ -139,7 +143,9 @@ def generate(
   Raises:
     ValueError: see `make_generator`.
   """
-  render = make_generator(model, config, seed, expression_units, photos, labels)
+  render = make_generator(
+    model, config, seed, expression_units, photos, labels, hair=hair
+  )
 
   def part(first):
     # One compiled size; what is too much at the end is thrown away.
@@ -168,6 +174,7 @@ def make_generator(
   photos: np.ndarray | None = None,
   labels: Sequence[str] = (),
   *,
+  hair: HairMeshes | None = None,
   faces_at_once: int | None = None,
 ) -> Callable[[Array], dict[str, jax.Array]]:
   """Makes the compiled function behind `generate`.
@@ -179,6 +186,7 @@ def make_generator(
     expression_units: coefficients of single actions, or None.
     photos: for the backgrounds, or None.
     labels: further labels.
+    hair: meshes of hair, or None.
     faces_at_once: how many faces are rendered together. By default one on a CPU, whose
       caches hold one image, and many elsewhere. The faces are the same to rounding.
 
@@ -186,8 +194,8 @@ def make_generator(
     A function of (n,) int32 indices, with the results of `generate` as JAX arrays.
 
   Raises:
-    ValueError: if the units are those of another face model, the photos are not squares
-      of uint8, or there is no such label.
+    ValueError: if the units or the hair are those of another face model, the photos are
+      not squares of uint8, or there is no such label.
   """
   anatomy = anatomy_lib.build_anatomy(model) if config.renderer == 'full' else None
   units = expression_units or {}
@@ -220,7 +228,12 @@ def make_generator(
   tolerance = _TOLERANCE * float(np.linalg.norm(points[36] - points[45]))
   full = config.renderer == 'full' and config.ingredients.light_maps
   maps = light_map_file.load() if full else None
-  arrays = jax.device_put((model, anatomy, stacked, photos, maps))
+  if hair is not None and hair.shade.shape[1] != model.num_vertices:
+    raise ValueError(
+      f'make_generator(): hair is bound to {hair.shade.shape[1]} vertices, the face '
+      f'model has {model.num_vertices}; bind it to the same model.'
+    )
+  arrays = jax.device_put((model, anatomy, stacked, photos, maps, hair))
   if faces_at_once is None:
     faces_at_once = 1 if jax.default_backend() == 'cpu' else _FACES_AT_ONCE
   return lambda indices: _samples(
@@ -245,6 +258,7 @@ def _samples(
   units,
   photos,
   maps,
+  hair,
   seed,
   indices,
   *,
@@ -275,6 +289,7 @@ def _samples(
       tolerance=tolerance,
       photos=photos,
       maps=maps,
+      hair=hair,
       labels=labels,
       parts=parts,
     ),
@@ -309,6 +324,7 @@ def _render_face(
   tolerance,
   photos,
   maps,
+  hair,
   labels,
   parts,
 ):
@@ -349,6 +365,7 @@ def _render_face(
       image_size=size,
       photos=photos,
       maps=maps,
+      strands=hair,
       # The blur is that of a face of the default config's size.
       blur_scale=side / (SyntheticConfig.image_size / SyntheticConfig.margin),
     )

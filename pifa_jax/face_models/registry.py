@@ -192,6 +192,21 @@ def load_expression_units(
   return dict(zip(names.tolist(), coefficients.astype(np.float32), strict=True))
 
 
+def face_model_file(name_or_path: str | os.PathLike[str]) -> pathlib.Path:
+  """Finds the file of a face model.
+
+  Args:
+    name_or_path: as for `load_face_model`.
+
+  Returns:
+    Its path.
+
+  Raises:
+    FileNotFoundError: if it is neither a known name nor a file.
+  """
+  return _path(name_or_path)[0]
+
+
 def _path(name_or_path):
   """(file, levels of subdivision that the name asks for or None)."""
   name = os.fspath(name_or_path)

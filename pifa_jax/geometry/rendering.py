@@ -4,6 +4,8 @@ It renders the synthetic faces. Holes cannot occur: every pixel centre inside a
 triangle's projection is a candidate of that triangle.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -56,6 +58,8 @@ def scatter_triangles(
   image_size: int,
   first_id: int = 0,
   windows: tuple[int, ...] = _WINDOWS,
+  values: Array | None = None,
+  keep: Callable[[tuple[jax.Array, ...]], jax.Array] | None = None,
 ) -> jax.Array:
   """Draws triangles into a buffer of depth keys; more can be drawn on top.
 
@@ -73,6 +77,9 @@ def scatter_triangles(
     first_id: id of the first triangle in the keys.
     windows: sides of the windows of pixels that triangles are sorted into,
       ascending; the whole image is always the last.
+    values: (T, 3, C) of the triangles' corners, for `keep`.
+    keep: makes holes: a function of C arrays of one shape, the values at many places,
+      that says where there is a surface. None = everywhere.
 
   Returns:
     (H * W,) keys.
@@ -102,7 +109,7 @@ def scatter_triangles(
     keys = jax.lax.cond(
       jnp.any(chosen),
       lambda keys, chosen=chosen, window=window: _scatter_class(
-        keys, corners, chosen, window, image_size, first_id
+        keys, corners, chosen, window, image_size, first_id, values, keep
       ),
       lambda keys: keys,
       keys,
@@ -110,7 +117,7 @@ def scatter_triangles(
   return keys
 
 
-def _scatter_class(keys, corners, chosen, window, image_size, first_id):
+def _scatter_class(keys, corners, chosen, window, image_size, first_id, values, keep):
   """Draws the chosen triangles, all of which fit the window."""
   # So many at a time that a round tries a few ten thousand pixels.
   step = max(1, min(_ROUND // window**2, corners.shape[0]))
@@ -125,10 +132,19 @@ def _scatter_class(keys, corners, chosen, window, image_size, first_id):
   def draw(state):
     first, keys = state
     these = jax.lax.dynamic_slice_in_dim(ids, first, step)
-    cell, z = _candidates(corners[these].reshape(-1, 3, 3), window, image_size)
+    cell, z, (w1, w2) = _candidates(
+      corners[these].reshape(-1, 3, 3), window, image_size
+    )
     cell = jnp.where(
       (first + jnp.arange(step) < count)[:, None], cell, image_size * image_size
     )
+    if keep is not None:
+      at = jnp.moveaxis(jnp.asarray(values)[these], 2, 0)[..., None]
+      found = tuple(
+        a + w1 * (b - a) + w2 * (c - a)
+        for a, b, c in (jnp.moveaxis(value, 1, 0) for value in at)
+      )
+      cell = jnp.where(keep(found), cell, image_size * image_size)
     keys = depth_keys.scatter_nearest(
       keys,
       cell.ravel(),
@@ -164,17 +180,23 @@ def resolve(
   ]
   grid = jnp.arange(image_size, dtype=positions.dtype)
   v, u = jnp.meshgrid(grid, grid, indexing='ij')
-  weights, _ = _barycentric(
-    corners[..., :2], jnp.stack([u.ravel(), v.ravel()], axis=-1)
-  )
+  weights, _ = barycentric(corners[..., :2], jnp.stack([u.ravel(), v.ravel()], axis=-1))
   z = jnp.where(found, jnp.sum(weights * corners[..., 2], axis=-1), jnp.inf)
   shape = (image_size, image_size)
   weights = jnp.where(found[:, None], weights, 0.0)
   return winner.reshape(shape), weights.reshape(shape + (3,)), z.reshape(shape)
 
 
-def _barycentric(corners, point):
-  """Barycentric coordinates of (..., 2) points, and the doubled signed area."""
+def barycentric(corners: Array, point: Array) -> tuple[jax.Array, jax.Array]:
+  """Finds where points are in triangles.
+
+  Args:
+    corners: (..., 3, 2) pixels.
+    point: (..., 2) pixels.
+
+  Returns:
+    (..., 3) barycentric coordinates, and (...) the doubled signed area.
+  """
   a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
   cross = lambda p, q: p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]
   area = cross(b - a, c - a)
@@ -185,14 +207,14 @@ def _barycentric(corners, point):
 
 
 def _candidates(corners, window, image_size):
-  """Cells and depths of the window of pixels at every triangle.
+  """Cells, depths and two coordinates of the window of pixels at every triangle.
 
   Barycentric coordinates and depth are linear in the pixel, so a candidate costs
   three multiply-adds on whole planes, one plane per coordinate.
   """
   corners, corner_depth = corners[..., :2], corners[..., 2]
   start = jnp.maximum(jnp.ceil(jnp.min(corners, axis=1)), 0)
-  origin, area = _barycentric(corners, start)
+  origin, area = barycentric(corners, start)
   (ax, ay), (bx, by), (cx, cy) = (
     (corners[:, i, 0], corners[:, i, 1]) for i in range(3)
   )
@@ -223,7 +245,7 @@ def _candidates(corners, window, image_size):
   )
   # Not `pixel.astype(int)` before the test: far outside it would not fit.
   cell = jnp.where(inside, v * image_size + u, image_size * image_size)
-  return cell.astype(jnp.int32), z
+  return cell.astype(jnp.int32), z, (w1, w2)
 
 
 def interpolate(

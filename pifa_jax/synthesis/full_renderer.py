@@ -19,6 +19,7 @@ from pifa_jax.geometry import depth_keys, morphable_model, projection, rendering
 from pifa_jax.synthesis import (
   accessories,
   backgrounds,
+  hair_meshes,
   imaging,
   light_maps,
   lighting,
@@ -30,6 +31,7 @@ from pifa_jax.synthesis import hair as hair_lib
 from pifa_jax.synthesis import skin as skin_lib
 from pifa_jax.synthesis.anatomy import Anatomy
 from pifa_jax.synthesis.draws import Draws
+from pifa_jax.synthesis.hair_meshes import HairMeshes
 from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.synthesis.light_maps import LightMaps
 from pifa_jax.types import Array, MorphableModel
@@ -145,6 +147,7 @@ def render(
   blur_scale: float = 1.0,
   photos: Array | None = None,
   maps: LightMaps | None = None,
+  strands: HairMeshes | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Renders one face.
 
@@ -160,6 +163,7 @@ def render(
     blur_scale: see `scale` of `imaging.photo`.
     photos: (N, P, P, 3) uint8 for the backgrounds, or None.
     maps: of the light of real places, or None.
+    strands: hair for a share of the heads, or None.
 
   Returns:
     (S, S, 3) image in [0, 1]; (s S, s S) z-buffer of the head alone, depth in pixels,
@@ -177,7 +181,17 @@ def render(
   person, light = jax.lax.optimization_barrier(
     (skin_lib.random_complexion(keys['person'], config), light)
   )
-  head = _light_head(keys, model, anatomy, vertices, view, person, light, config)
+  chosen = None
+  if strands is not None and config.hair and config.hair_meshes:
+    chosen = hair_meshes.choose(
+      jax.random.fold_in(keys['hair'], 1),
+      strands,
+      hair_lib.uncovered(keys['hair'], config),
+      config,
+    )
+  head = _light_head(
+    keys, model, anatomy, vertices, view, person, light, config, strands, chosen
+  )
   things, lenses = _make_things(
     keys, draws, anatomy, vertices, view, pose, person, head.shells, config
   )
@@ -192,6 +206,10 @@ def render(
     image_size,
     config,
   )
+  if strands is not None and chosen is not None:
+    image, raster = _comb(
+      keys, strands, chosen, vertices, view, person, light, image, raster, config
+    )
   if lenses is not None:
     image = _look_through(lenses, image, raster, view, config.supersample)
   scenery = None
@@ -217,14 +235,25 @@ def render(
   return image, raster.head_depth / config.supersample, head_ids
 
 
-def _light_head(keys, model, anatomy, vertices, view, person, light, config):
+def _light_head(
+  keys, model, anatomy, vertices, view, person, light, config, strands, chosen
+):
   """Colours and lights the head's vertices: a `_Head`."""
   normals = morphable_model.vertex_normals(vertices, model.triangles)
   albedo, gloss = skin_lib.vertex_albedo(keys['skin'], person, anatomy, config)
   shells, hairline, opacity = hair_lib.hair_and_headwear(
-    keys['hair'], anatomy, vertices, person.hair, config
+    keys['hair'],
+    anatomy,
+    vertices,
+    person.hair,
+    config,
+    without=None if chosen is None else chosen.worn,
   )
   cover = opacity * hair_lib.scalp_cover(anatomy, hairline)
+  left = None
+  if chosen is not None:
+    left, under = hair_meshes.skin_under(strands, chosen)
+    cover = jnp.where(chosen.worn, cover * under, cover)
   albedo = albedo + cover[:, None] * (0.8 * person.hair - albedo)
   if config.scrambled:
     parts = (jnp.maximum(anatomy.fields['ears'], cover), anatomy.fields['neck'])
@@ -236,6 +265,8 @@ def _light_head(keys, model, anatomy, vertices, view, person, light, config):
   diffuse = lighting.irradiance(
     light, normals, view.rotation, anatomy.directions, visibility
   )
+  if left is not None:
+    diffuse = diffuse * (1 - config.shadow * (1 - left))[:, None]
   normals, albedo, diffuse, visibility = jax.lax.optimization_barrier(
     (normals, albedo, diffuse, visibility)
   )
@@ -424,6 +455,27 @@ def _shade(samples, person, anatomy, grain, pores):
     eyeball > 0.5, skin_lib.eyeball_color(place, person, anatomy), painted
   )
   return albedo * diffuse + shine
+
+
+def _comb(keys, strands, chosen, vertices, view, person, light, image, raster, config):
+  """The samples and the raster with hair of strands before them."""
+  radiance, z = hair_meshes.draw(
+    jax.random.fold_in(keys['hair'], 2),
+    strands,
+    chosen,
+    vertices,
+    person.hair,
+    light,
+    view.rotation,
+    lambda points: _to_samples(view, points, config.supersample),
+    raster.z,
+    config,
+  )
+  shown = jnp.isfinite(z)
+  return jnp.where(shown[..., None], radiance, image), raster._replace(
+    ids=jnp.where(shown, len(raster.triangles), raster.ids),
+    z=jnp.where(shown, z, raster.z),
+  )
 
 
 def _look_through(lenses, image, raster, view, factor):

@@ -12,8 +12,37 @@ from pifa_jax.types import Array
 _ROWS = 22
 
 
+def uncovered(key: Array, config: Ingredients) -> jax.Array:
+  """Says whether a head has hair and nothing is worn over it.
+
+  Args:
+    key: what `hair_and_headwear` gets.
+    config: probabilities of `hair` and `headwear`.
+
+  Returns:
+    () bool.
+  """
+  has_hair, _, worn = _kind(Draws(jax.random.split(key, 3)[0], 128), config)
+  return has_hair & ~worn
+
+
+def _kind(draws, config):
+  """Whether there is hair, it is long, and something is worn over it."""
+  return (
+    draws.chance(config.hair),
+    draws.chance(config.long_hair),
+    draws.chance(config.headwear),
+  )
+
+
 def hair_and_headwear(
-  key: Array, anatomy: Anatomy, vertices: Array, hair_color: Array, config: Ingredients
+  key: Array,
+  anatomy: Anatomy,
+  vertices: Array,
+  hair_color: Array,
+  config: Ingredients,
+  *,
+  without: Array | None = None,
 ) -> tuple[meshes.Mesh, jax.Array, jax.Array]:
   """Makes the hair and what is worn over it.
 
@@ -23,6 +52,7 @@ def hair_and_headwear(
     vertices: (Q, 3) the face, model frame.
     hair_color: (3,) linear RGB.
     config: probabilities of `hair`, `long_hair` and `headwear`.
+    without: () bool, True = other hair is on the head, none is made.
 
   Returns:
     One mesh, first hair, then headwear, NaN where there is none; (columns,) y below
@@ -31,9 +61,7 @@ def hair_and_headwear(
   """
   keys = jax.random.split(key, 3)
   draws = Draws(keys[0], 128)
-  has_hair = draws.chance(config.hair)
-  is_long = draws.chance(config.long_hair)
-  worn = draws.chance(config.headwear)
+  has_hair, is_long, worn = _kind(draws, config)
   kind = draws.choice((0.4, 0.3, 0.3))  # cap or hat, knitted, hood or scarf
   angle = jnp.asarray(anatomy.envelope_angle)
   hairline, bottom, thickness = _hair_style(draws, keys[1], angle, is_long)
@@ -85,6 +113,8 @@ def hair_and_headwear(
   hat = _mesh(hat, jnp.clip(albedo, 0.003, 0.9), draws.uniform(0, 0.3))
 
   visible = has_hair & ~(worn & hood)
+  if without is not None:
+    visible = visible & ~without
   # Shaved heads keep a shade of stubble; some are bald.
   opacity = jnp.where(has_hair, 1.0, draws.uniform(0, 0.6) * draws.chance(0.6))
   return (

@@ -25,6 +25,9 @@ class Ingredients:
   beard: float = setting(0.35, 'Probability of stubble, beard or moustache.')
   hair: float = setting(0.8, 'Probability of hair that stands off the head.')
   long_hair: float = setting(0.45, 'Share of hair that falls beside the face.')
+  hair_meshes: float = setting(
+    0.5, 'Share of hair without headwear that is of a mesh, where some are given.'
+  )
   headwear: float = setting(0.15, 'Probability of a hat, cap, hood or scarf.')
   glasses: float = setting(0.2, 'Probability of glasses.')
   dark_glasses: float = setting(0.2, 'Share of glasses that one cannot look through.')

@@ -121,6 +121,31 @@ class RasterizeTest(absltest.TestCase):
     self.assertEqual(shown(draw(keys, corners, 3.0, 7)), 0)
     self.assertEqual(shown(draw(empty, corners.at[0].set(jnp.nan), 1.0, 7)), -1)
 
+  def test_holes(self):
+    # Two squares of 20 pixels, one behind the other; the near one has a hole.
+    square = np.float32([[5, 5], [25, 5], [5, 25], [25, 25]])
+    positions = jnp.asarray(np.concatenate([square, square]))
+    depth = jnp.repeat(jnp.array([1.0, 2.0]), 4)
+    triangles = np.int32([[0, 2, 1], [1, 2, 3]])
+    triangles = np.concatenate([triangles, triangles + 4])
+    values = np.concatenate([square, square + 100])[triangles]
+    keys = rendering.scatter_triangles(
+      depth_keys.empty(_SIZE**2),
+      positions,
+      depth,
+      triangles,
+      image_size=_SIZE,
+      windows=(21,),
+      values=values,
+      keep=lambda at: (at[0] > 60) | ((at[0] > 12.5) & (at[1] > 12.5)),
+    )
+    found = np.asarray(depth_keys.winning_index(keys)).reshape(_SIZE, _SIZE)
+    wanted = np.full((_SIZE, _SIZE), False)
+    wanted[13:26, 13:26] = True
+    np.testing.assert_array_equal((found >= 0) & (found < 2), wanted)
+    wanted[5:26, 5:26] ^= True
+    np.testing.assert_array_equal(found >= 2, wanted)
+
   def test_interpolation_is_linear_in_the_vertices(self):
     _, positions, depth = _posed(20.0)
     ids, weights, _ = _rasterize(positions, depth)

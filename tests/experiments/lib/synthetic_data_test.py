@@ -1,7 +1,9 @@
 """The sets of synthetic faces that the settings ask for."""
 
 import dataclasses
+import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -9,9 +11,12 @@ import numpy as np
 from experiments.lib import data_loading, synthetic_data
 from experiments.lib.synthetic_data import SyntheticFaces, SyntheticSettings
 from pifa_jax import face_models
+from pifa_jax.datasets import crop_cache
+from pifa_jax.face_models import hair_helper
 from pifa_jax.geometry import projection
 from pifa_jax.synthesis.ingredients import Ingredients
 from pifa_jax.types import unflatten_params
+from tests.datasets import hair_files
 from tests.datasets.aflw_test import encode
 
 
@@ -80,6 +85,75 @@ class BackgroundsTest(absltest.TestCase):
     self.assertEqual(synthetic_data.read_backgrounds(files, said.append).shape[0], 1)
     self.assertEqual(said, ['Squares for the backgrounds: 1, of photos: 1 of 1'])
     self.assertIsNone(synthetic_data.read_backgrounds([], said.append))
+
+
+class HairMeshesTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.model = face_models.load_face_model('builtin')
+    base = hair_helper.load_base_vertices('builtin')
+    self.folder = pathlib.Path(tempfile.mkdtemp())
+    self.path = hair_files.write(
+      self.folder, 'curtain', [f'{i}' for i in base.helper_ids[:4]]
+    )
+    self.faces = SyntheticFaces(hair_meshes=str(self.folder))
+
+  def read(self, split='train', **changes):
+    said = []
+    faces = dataclasses.replace(self.faces, **changes)
+    found = synthetic_data.read_hair(faces, self.model, 'builtin', said.append, split)
+    return (*found, said)
+
+  def key(self, faces, split='train'):
+    """What the cached set is found by."""
+    settings = SyntheticSettings(faces=faces)
+    with mock.patch.object(crop_cache, 'open_or_build') as opened:
+      synthetic_data.open_split(
+        self.model, 'builtin', settings, split, 'nowhere', lambda text: None
+      )
+    return opened.call_args.args[1]
+
+  def test_for_training_faces_of_the_full_renderer(self):
+    hair, contents, said = self.read()
+    self.assertEqual(hair.ids.shape, (1, 4, 3))
+    self.assertLen(contents, 64)
+    self.assertEqual(said, ['Hair: curtain.'])
+    self.assertEqual(self.read('test'), (None, '', []))
+    self.assertEqual(self.read(hair_meshes=None), (None, '', []))
+    with self.assertRaisesRegex(
+      ValueError, f'--hair_meshes={self.folder} needs --renderer=full'
+    ):
+      self.read(renderer='plain')
+
+  def test_one_sentence(self):
+    with self.assertRaisesRegex(
+      FileNotFoundError, '--hair_meshes=nowhere: There is no'
+    ):
+      self.read(hair_meshes='nowhere')
+    self.path.write_text(self.path.read_text().replace('hm08', 'hm07'))
+    with self.assertRaisesRegex(
+      ValueError, f"--hair_meshes={self.folder}: curtain.mhclo is bound .*'hm07'"
+    ):
+      self.read()
+    path = f'{self.folder}/other.npz'
+    face_models.save_npz(path, self.model, units='mm')
+    self.path.write_text(self.path.read_text().replace('hm07', 'hm08'))
+    with self.assertRaisesRegex(ValueError, 'hair_meshes=.*other.npz.*does not say'):
+      synthetic_data.read_hair(self.faces, self.model, path, print)
+
+  def test_other_hair_is_another_set(self):
+    without = self.key(SyntheticFaces())
+    self.assertNotIn('hair_meshes', without['config']['ingredients'])
+    self.assertNotIn('hair_meshes', without)
+    self.assertEqual(self.key(self.faces, 'test'), self.key(SyntheticFaces(), 'test'))
+    before = self.key(self.faces)
+    self.assertEqual(before, self.key(self.faces))
+    self.path.write_text(
+      self.path.read_text().replace('y_scale 791 881 2', '#\ny_scale 791 881 3')
+    )
+    after = self.key(self.faces)
+    self.assertNotEqual(after['hair_meshes'], before['hair_meshes'])
+    self.assertEqual(after['config'], before['config'])
 
 
 class RenderFaceModelTest(absltest.TestCase):
