@@ -197,9 +197,10 @@ def open_split(
   units = load_expression_units(shown)
   files = background_files(faces, split)
   hair, hair_hash = read_hair(faces, rendered, shown, log, split)
-  key = {
+  config_key = dataclasses.asdict(config)
+  key: dict[str, Any] = {
     'data': 'synthetic',
-    'config': dataclasses.asdict(config),
+    'config': config_key,
     'seed': settings.seed(split),
     'count': count,
     'version': synthetic.VERSION,
@@ -212,7 +213,7 @@ def open_split(
     key['backgrounds'] = crop_cache.fingerprint(files)
   if hair is None:
     # Faces without meshes are what they were before there were any.
-    key['config']['ingredients'].pop('hair_meshes')
+    config_key['ingredients'].pop('hair_meshes')
   else:
     key['hair_meshes'] = {'files': hair_hash, 'version': hair_binding.VERSION}
 
