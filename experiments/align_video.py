@@ -90,9 +90,7 @@ def main(run: cli.Run) -> int:
   except (video_files.VideoSupportMissing, detection.DetectorMissing) as error:
     raise cli.UserError(str(error)) from error
   with video:
-    trained = trained_aligner.open_aligner(
-      f, derived_flags.read(trained_aligner.AlignerSettings, f), _log
-    )
+    trained = trained_aligner.open_aligner(f, _log)
     run.make_folder(f.workdir)
     run.open(str(workdir), checkpoint=trained.checkpoint, checkpoint_step=trained.step)
     tracker = Tracker(

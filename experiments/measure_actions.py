@@ -105,9 +105,7 @@ def main(run: cli.Run) -> int:
     The exit code.
   """
   f = flags.FLAGS
-  trained = trained_aligner.open_aligner(
-    f, derived_flags.read(trained_aligner.AlignerSettings, f), _log
-  )
+  trained = trained_aligner.open_aligner(f, _log)
   units = load_expression_units(f.face_model)
   actions = action_scores.parse_actions(f.actions, units)
   config = _rendering()

@@ -78,9 +78,7 @@ def main(run: cli.Run) -> int:
     The exit code.
   """
   f = flags.FLAGS
-  trained = trained_aligner.open_aligner(
-    f, derived_flags.read(trained_aligner.AlignerSettings, f), _log
-  )
+  trained = trained_aligner.open_aligner(f, _log)
   workdir = pathlib.Path(run.make_folder(f.workdir))
   run.open(str(workdir), checkpoint=trained.checkpoint, checkpoint_step=trained.step)
   moving = turning_head.sinusoidal_yaw(

@@ -97,11 +97,7 @@ def main(run: cli.Run) -> int:
     failures.add(name, reason)
   files, find_boxes = _boxes(photos, failures)
   trained = open_aligner(
-    f,
-    derived_flags.read(AlignerSettings, f),
-    _log,
-    min_confidence=f.min_confidence,
-    keep_visualizations='v' in kinds,
+    f, _log, min_confidence=f.min_confidence, keep_visualizations='v' in kinds
   )
   run.make_folder(f.workdir)
   run.open(str(workdir), checkpoint=trained.checkpoint, checkpoint_step=trained.step)

@@ -102,8 +102,13 @@ def main(run: cli.Run) -> int:
       f'--parts={",".join(unknown)} is not a part; use {", ".join(PARTS)}.'
     )
   problem = inputs.memory_problem(f.num_vertices, f.dtype)
-  if problem:
+  if problem and {'projection', 'layer', 'linearity'} & {*f.parts}:
     raise cli.UserError(f'--num_vertices={f.num_vertices} {problem}.')
+  if f.peer_networks and ('network' not in f.parts or '1' not in f.batch_sizes):
+    raise cli.UserError(
+      '--peer_networks are measured in the part network with one face; add network to '
+      '--parts and 1 to --batch_sizes.'
+    )
   config_lib.split_cpu()
   devices = _devices(f.num_devices)
   batch_sizes = {

@@ -69,6 +69,8 @@ def network_cases(
     One case, one for every block after which it stops early, and with one face those
     of other networks.
   """
+  # First: a file that cannot be read is said before anything is compiled.
+  peers = peer_networks.cases(settings.peer_networks)
   net, geometry, _, variables = _make_network(settings)
   for batch in batch_sizes:
     cases = [
@@ -81,7 +83,7 @@ def network_cases(
         ),
       )
     ]
-    yield cases + (peer_networks.cases(settings.peer_networks) if batch == 1 else [])
+    yield cases + (peers if batch == 1 else [])
 
 
 def _forward_case(settings, net, variables, geometry, batch, name):

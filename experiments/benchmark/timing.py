@@ -145,6 +145,27 @@ def ceilings(device: jax.Device, dtype: str) -> tuple[Case, Case]:
   )
 
 
+def take_turns(cases: Sequence[Case], repeats: int) -> np.ndarray:
+  """Times the cases in turns, after one call of each to warm up.
+
+  Args:
+    cases: what to time.
+    repeats: timed calls of every case.
+
+  Returns:
+    (repeats, len(cases)) seconds.
+  """
+  for case in cases:
+    jax.block_until_ready(case.call())
+  seconds = np.empty((repeats, len(cases)))
+  for turn in seconds:
+    for i, case in enumerate(cases):
+      start = time.perf_counter()
+      jax.block_until_ready(case.call())
+      turn[i] = time.perf_counter() - start
+  return seconds
+
+
 def measure(
   cases: Sequence[Case], ceilings: tuple[Case, Case], repeats: int
 ) -> list[dict[str, Any]]:
@@ -158,15 +179,7 @@ def measure(
   Returns:
     One row of benchmark.json a case.
   """
-  everything = [*ceilings, *cases]
-  for case in everything:
-    jax.block_until_ready(case.call())
-  seconds = np.empty((repeats, len(everything)))
-  for turn in seconds:
-    for i, case in enumerate(everything):
-      start = time.perf_counter()
-      jax.block_until_ready(case.call())
-      turn[i] = time.perf_counter() - start
+  seconds = take_turns([*ceilings, *cases], repeats)
   median = np.median(seconds[:, :2], axis=0)
   product = ceilings[0].counts.flops / median[0]
   copy = ceilings[1].counts.bytes / median[1]

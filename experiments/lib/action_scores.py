@@ -9,14 +9,8 @@ import numpy as np
 
 from experiments.lib import cli
 from pifa_jax.face_models import expression_actions
+from pifa_jax.face_models.landmark_tables import IBUG68_OPENINGS
 
-# Pairs of the 68 landmarks of iBUG, upper and lower edge. Sides are the person's own,
-# as in the names of the actions.
-OPENINGS: Mapping[str, tuple[tuple[int, int], ...]] = {
-  'left eye': ((43, 47), (44, 46)),
-  'right eye': ((37, 41), (38, 40)),
-  'mouth': ((61, 67), (62, 66), (63, 65)),
-}
 # An action is said to open or close what it changes by this share of the face's size.
 _CHANGES = 0.01
 
@@ -91,14 +85,14 @@ def opening(landmarks: np.ndarray, name: str) -> np.ndarray:
 
   Args:
     landmarks: (..., 68, 2) in the order of iBUG, pixels.
-    name: one of `OPENINGS`.
+    name: one of `IBUG68_OPENINGS`.
 
   Returns:
     (...) mean distance between its upper and lower edge along the line from the eyes to
     the mouth, pixels; 0 where they meet or pass each other, as the lids of a linear
     face model do at the end of their way.
   """
-  upper, lower = np.array(OPENINGS[name]).T
+  upper, lower = np.array(IBUG68_OPENINGS[name]).T
   points = np.asarray(landmarks, np.float64)
   down = points[..., 48:68, :].mean(axis=-2) - points[..., 36:48, :].mean(axis=-2)
   down /= np.linalg.norm(down, axis=-1, keepdims=True)
@@ -164,12 +158,12 @@ def score_openings(
     found: the same, as found.
 
   Returns:
-    A row for each of `OPENINGS` that the action changes: 'compare' over all faces, and
-    the means in pixels at rest and at full strength.
+    A row for each of `IBUG68_OPENINGS` that the action changes: 'compare' over all
+    faces, and the means in pixels at rest and at full strength.
   """
   size = float(np.sqrt(np.prod(np.ptp(true[:, 0], axis=1), axis=-1)).mean())
   rows = []
-  for name in OPENINGS:
+  for name in IBUG68_OPENINGS:
     here, seen = opening(true, name), opening(found, name)
     change = abs(here[:, -1] - here[:, 0]).mean()
     if change < _CHANGES * size:

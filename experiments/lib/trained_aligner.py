@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments.lib import cli, confidence_file, restore
+from experiments.lib import cli, confidence_file, derived_flags, restore
 from pifa_jax.geometry.mirror import coefficient_signs
 from pifa_jax.inference import Aligner, Confidence
 from pifa_jax.settings import setting
@@ -70,7 +70,6 @@ class TrainedAligner:
 
 def open_aligner(
   f: flags.FlagValues,
-  config: AlignerSettings,
   log: Log,
   *,
   min_confidence: float = 0.0,
@@ -79,8 +78,8 @@ def open_aligner(
   """Reads weights and makes their aligner.
 
   Args:
-    f: the flags; --checkpoint and --weights say which weights.
-    config: how faces are fitted.
+    f: the flags, those of `AlignerSettings` among them; --checkpoint and --weights say
+      which weights.
     log: prints a sentence for the user.
     min_confidence: that faces must have; above 0 they need to have one.
     keep_visualizations: whether results hold V of every block.
@@ -92,6 +91,7 @@ def open_aligner(
     UserError: as `restore.open_run` and `restore.face_model`; if there are not so many
       blocks, or the confidence is missing or that of other weights.
   """
+  config = derived_flags.read(AlignerSettings, f)
   run = restore.open_run(f.checkpoint)
   model = restore.face_model(run, f, log)
   step, variables, checkpoint = run.load(model, f.weights)

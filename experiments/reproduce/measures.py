@@ -1,13 +1,13 @@
 """What the tables read off trained runs: errors, noise, early exit, the cascade."""
 
 import statistics
-import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmark import timing
 from experiments.lib import data_loading, output_files, scoring
 from experiments.reproduce import published, variants
 from experiments.reproduce.finished import Finished, Hole
@@ -298,23 +298,23 @@ def _noise_errors(run: Restored, seed: int, data: str) -> dict[str, list[float]]
 
 def _speeds(run: Restored) -> dict[str, float]:
   """Median milliseconds of one face with the first 3, 4, ... and with all blocks."""
-  found = {}
-  size = run.config.network.crop_size
-  image = jnp.zeros((1, size, size, 3))
+  cases = []
   for blocks in range(3, run.config.network.num_blocks + 1):
     config = run.config.network.with_num_blocks(blocks)
     net = network.PifaNetwork(config, run.model.num_params)
-    geometry = network.network_geometry(run.model, config)
-    call = jax.jit(lambda *arguments, net=net: net.apply(*arguments)['params'][-1])
-    arguments = jax.device_put((run.variables, image, geometry))
-    jax.block_until_ready(call(*arguments))
-    times = []
-    for _ in range(_SPEED_REPEATS):
-      started = time.perf_counter()
-      jax.block_until_ready(call(*arguments))
-      times.append(time.perf_counter() - started)
-    found[str(blocks)] = 1000 * statistics.median(times)
-  return found
+    cases.append(
+      timing.compiled(
+        'network',
+        str(blocks),
+        1,
+        lambda *arguments, net=net: net.apply(*arguments)['params'][-1],
+        run.variables,
+        jnp.zeros((1, config.crop_size, config.crop_size, 3)),
+        network.network_geometry(run.model, config),
+      )
+    )
+  medians = 1000 * np.median(timing.take_turns(cases, _SPEED_REPEATS), axis=0)
+  return {case.name: float(ms) for case, ms in zip(cases, medians, strict=True)}
 
 
 def cascade(measures: Measures, name: str, seed: int) -> list[Finished]:

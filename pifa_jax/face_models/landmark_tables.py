@@ -35,6 +35,14 @@ IBUG34 = (
   34, 36, 49, 52, 55, 58, 63, 67, 1, 3, 5, 7, 9, 11, 13, 15, 17)
 # fmt: on
 
+# Upper and lower edges of what opens, numbers in ibug68 from 0. Sides are the person's
+# own.
+IBUG68_OPENINGS: dict[str, tuple[tuple[int, int], ...]] = {
+  'left eye': ((43, 47), (44, 46)),
+  'right eye': ((37, 41), (38, 40)),
+  'mouth': ((61, 67), (62, 66), (63, 65)),
+}
+
 # From in front of the left ear, at eye height, round the chin to the right ear. Every
 # second one is a jaw point of the 68.
 _CONTOUR = (

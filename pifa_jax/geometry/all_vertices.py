@@ -8,7 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from pifa_jax.geometry import masks, morphable_model, projection
-from pifa_jax.geometry.visualization import DEFAULT_RADIUS, DEFAULT_SIGMA, cells
+from pifa_jax.geometry.visualization import (
+  DEFAULT_RADIUS,
+  DEFAULT_SIGMA,
+  cells,
+  check_image,
+)
 from pifa_jax.types import Array, FaceParams, MorphableModel
 
 
@@ -38,8 +43,9 @@ def visualize_all(
     (image_size, image_size) V, indexed [v, u]; 0 where the window is empty.
 
   Raises:
-    ValueError: for an unknown mask.
+    ValueError: for an unknown mask, or a size or radius that is not positive.
   """
+  check_image(image_size, sigma, radius)
   model, face_params = jax.tree.map(jnp.asarray, (model, face_params))
   if isinstance(mask, str):
     mask = masks.vertex_mask(model, mask)

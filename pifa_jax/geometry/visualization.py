@@ -54,7 +54,7 @@ def visualize(
   Raises:
     ValueError: for an unknown mask, or a size or radius that is not positive.
   """
-  _check_image(image_size, sigma, radius)
+  check_image(image_size, sigma, radius)
   if isinstance(mask, str):
     mask = masks.vertex_mask(model, mask)
   model, face_params = jax.tree.map(jnp.asarray, (model, face_params))
@@ -64,7 +64,17 @@ def visualize(
   return window_average(x, y, value, winner, image_size, sigma, radius)
 
 
-def _check_image(image_size, sigma, radius):
+def check_image(image_size: int, sigma: float, radius: int) -> None:
+  """Refuses what is no size of a visualization.
+
+  Args:
+    image_size: H = W of V, pixels.
+    sigma: of Eq. (10), pixels.
+    radius: of D(u, v), cells.
+
+  Raises:
+    ValueError: if one is not positive, or the radius negative.
+  """
   if image_size < 1 or radius < 0 or not sigma > 0:
     raise ValueError(
       f'image_size={image_size}, sigma={sigma}, radius={radius}: the visualization '
@@ -207,7 +217,7 @@ def splat(
   Raises:
     ValueError: if image_size, sigma or radius is out of range.
   """
-  _check_image(image_size, sigma, radius)
+  check_image(image_size, sigma, radius)
   winner = winners(cells(positions, valid, image_size), depth, image_size)
   # One gather of the three numbers that the window needs of a winner.
   x, y, value = _rows(jnp.concatenate([positions, values[:, None]], axis=1), winner).T

@@ -4,15 +4,15 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from pifa_jax.face_models.landmark_tables import IBUG68_OPENINGS
 from pifa_jax.types import Array, flatten_params, unflatten_params
 
 EQ6_MODES = ('landmarks', 'whitened', 'literal')
 
-# Neighbouring landmarks of ibug68, 0-based: upper and lower lids, upper and lower inner
-# lips, brows and upper lids. How far they are apart is an expression.
+# Neighbouring landmarks of ibug68: lids, inner lips, brows and upper lids. How far they
+# are apart is an expression.
 LANDMARK_PAIRS = (
-  *((37, 41), (38, 40), (43, 47), (44, 46)),
-  *((61, 67), (62, 66), (63, 65)),
+  *(pair for pairs in IBUG68_OPENINGS.values() for pair in pairs),
   *((18, 37), (20, 38), (23, 43), (25, 44)),
 )
 

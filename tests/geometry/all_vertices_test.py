@@ -58,5 +58,12 @@ class AllVerticesTest(absltest.TestCase):
       self.assertGreater(float(np.abs(leaf).max()), 0)
 
 
+class RefusalTest(absltest.TestCase):
+  def test_sizes(self):
+    for wrong in ({'image_size': 0}, {'sigma': 0.0}, {'radius': -1}):
+      with self.assertRaisesRegex(ValueError, 'the visualization needs image_size'):
+        all_vertices.visualize_all(None, None, **{'image_size': 8, **wrong})
+
+
 if __name__ == '__main__':
   absltest.main()

@@ -99,6 +99,10 @@ class ProgramTest(absltest.TestCase):
       self.assertNotIn('Traceback', said)
       said = _run(f'--workdir={work}', '--batch_sizes=0', code=1).stderr
       self.assertIn('--batch_sizes=0 is not a number of faces', said)
+      said = _run(
+        f'--workdir={work}', '--peer_networks=a.onnx', '--batch_sizes=8', code=1
+      ).stderr
+      self.assertIn('--peer_networks are measured in the part network with one', said)
       said = _run(f'--workdir={work}', '--exits=7', '--preset=tiny', code=1).stderr
       self.assertIn('--exits=7; the network has 6 blocks: use numbers from 1', said)
       vertices = '--num_vertices=9999999999'

@@ -5,6 +5,7 @@ import numpy as np
 
 from experiments.lib import action_scores, cli
 from pifa_jax import face_models
+from pifa_jax.face_models.landmark_tables import IBUG68_OPENINGS
 
 _UNITS = {
   'jawOpen': np.array([2.0, 0, 0]),
@@ -95,7 +96,7 @@ class ScoresTest(absltest.TestCase):
     ids = np.asarray(model.landmark_schemes['ibug68'])
     points = np.asarray(model.mean_shape)[ids, :2] * [100, -100]
     turn = np.array([[np.cos(0.6), -np.sin(0.6)], [np.sin(0.6), np.cos(0.6)]])
-    for name in action_scores.OPENINGS:
+    for name in IBUG68_OPENINGS:
       upright = action_scores.opening(points, name)
       self.assertGreater(upright, 0)
       self.assertAlmostEqual(action_scores.opening(points @ turn.T, name), upright)
