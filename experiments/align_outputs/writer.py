@@ -148,7 +148,10 @@ class Writer:
           if self._try(problems, number, kind, save):
             files.append((kind, path))
       files += [pair for pair in written.items() if pair[0] != 'overlay']
-      actions = expression_actions(self._units, np.asarray(face.params.expression))
+      actions: dict[str, float] = {}
+      if self._csv is not None or self._sheet is not None:
+        # As much time as all else of a face: only for who reads it.
+        actions = expression_actions(self._units, np.asarray(face.params.expression))
       if self._coco is not None and photo_id is not None:
         self._coco.add(photo_id, number, face)
       if self._csv is not None:
