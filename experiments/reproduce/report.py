@@ -348,9 +348,10 @@ def draw(path: pathlib.Path, table: Table, columns: Sequence[Column]) -> bool:
   for axis, rows, unit in zip(axes, panels, units, strict=True):
     _panel(axis, rows, columns)
     axis.set_xlabel(unit)
-  axes[0].legend(fontsize=8, loc='best')
+  # Beside the bars, which fill the panel.
+  axes[0].legend(fontsize=8, loc='upper left', bbox_to_anchor=(1.01, 1.0))
   axes[0].set_title(table.title, fontsize=10)
-  canvas.savefig(path, dpi=110)
+  canvas.savefig(path, dpi=110, bbox_inches='tight')
   return True
 
 
