@@ -1,6 +1,5 @@
 """What the tables read off trained runs: errors, noise, early exit, the cascade."""
 
-import statistics
 from typing import Any
 
 import jax
@@ -148,12 +147,36 @@ class Measures:
     Returns:
       Percent, mean over a few draws of the noise.
     """
+    return self._noises(seed, block)[kind][block - 1][-1]
+
+  def noise_left(self, seed: int, block: int, kind: str) -> float:
+    """How much of what noise does to a block the later blocks leave (Sec. 4.3).
+
+    Args:
+      seed: of the run.
+      block: from 1.
+      kind: one of `NOISES`.
+
+    Returns:
+      What the noise adds to the final NME over what it adds to that of its own block,
+      percent. It may be anything where the noise hardly changes its own block.
+    """
+    found = self._noises(seed, block)
+    added = np.subtract(found[kind][block - 1], found['none'])
+    if not added[block] > 0:
+      raise Hole(f'the noise does not raise the error of block {block}')
+    return float(100 * added[-1] / added[block])
+
+  def _noises(self, seed, block):
     found = self._runs.measured(
-      variants.BASE, seed, 'noise', lambda run: _noise_errors(run, seed, self.data)
+      variants.BASE,
+      seed,
+      'noise_by_block',
+      lambda run: _noise_errors(run, seed, self.data),
     )
-    if block > len(found[kind]):
-      raise Hole(f'{variants.BASE} has {_blocks(len(found[kind]))}')
-    return found[kind][block - 1]
+    if block >= len(found['none']):
+      raise Hole(f'{variants.BASE} has {_blocks(len(found["none"]) - 1)}')
+    return found
 
   def early_exit(self, seed: int, blocks: int) -> float:
     """The time of one face with the first blocks alone.
@@ -266,33 +289,33 @@ def noisy(
   return {**variables, 'params': {**variables['params'], name: layers}}
 
 
-def _noise_errors(run: Restored, seed: int, data: str) -> dict[str, list[float]]:
-  """The final NME of every block's noise, for each of `NOISES`."""
+def _noise_errors(run: Restored, seed: int, data: str) -> dict[str, list]:
+  """NMEs at the start and after every block, percent.
+
+  'none': without noise. Each of `NOISES`: for every block, with noise on it.
+  """
   scheme = run.config.landmark_scheme
   test = _test_set(run, 'test', scheme)
   protocol = protocols.PROTOCOLS['w300_paper' if data == '300w' else 'box']
   evaluator = _evaluator(run, scheme, test.box_noise)
 
-  def final(variables):
+  def errors(variables):
     out = evaluator.predict(
       variables, test.crops, np.arange(len(test.crops)), only_errors=True
     )
     means, _ = metrics.block_means(scoring.image_errors(protocol, out))
-    return 100 * float(means[-1])
+    return 100 * np.asarray(means, np.float64)
 
+  def mean_errors(block, kind):
+    seeds = range(seed * _NOISE_DRAWS, (seed + 1) * _NOISE_DRAWS)
+    share = published.NOISE_SHARE
+    drawn = [errors(noisy(run.variables, block, kind, share, draw)) for draw in seeds]
+    return np.mean(drawn, axis=0).tolist()
+
+  blocks = range(1, run.config.network.num_blocks + 1)
   return {
-    kind: [
-      statistics.fmean(
-        final(
-          noisy(
-            run.variables, block, kind, published.NOISE_SHARE, seed * _NOISE_DRAWS + i
-          )
-        )
-        for i in range(_NOISE_DRAWS)
-      )
-      for block in range(1, run.config.network.num_blocks + 1)
-    ]
-    for kind in NOISES
+    'none': errors(run.variables).tolist(),
+    **{kind: [mean_errors(block, kind) for block in blocks] for kind in NOISES},
   }
 
 

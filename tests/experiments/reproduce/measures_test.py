@@ -18,11 +18,11 @@ from tests import miniatures
 
 
 def _untrained():
-  """A network of one small block, as it is before training."""
+  """A network of two small blocks, as it is before training."""
   config = network_config.NetworkConfig(
     crop_size=28,
-    channels=(4,),
-    kernels=(3,),
+    channels=(4, 4),
+    kernels=(3, 3),
     convs_per_block=1,
     hidden_size=8,
     visualization=False,
@@ -131,6 +131,36 @@ class NoiseTest(absltest.TestCase):
     kernel = lambda params: params['block1']['fc1']['kernel']
     np.testing.assert_array_equal(kernel(first), kernel(again))
     self.assertGreater(np.abs(kernel(first) - kernel(other)).max(), 0)
+
+  def test_what_later_blocks_leave_of_it(self):
+    class Runs(_Runs):
+      def measured(self, name, seed, what, measure):
+        return {
+          'none': [20.0, 10.0, 8.0, 5.0],
+          # Two points more after block 1, half a point more at the end.
+          'largest': [[20.0, 12.0, 9.0, 5.5], [20.0, 10.0, 7.9, 6.0]],
+        }
+
+    found = measures.Measures(Runs('synthetic'))
+    self.assertEqual(found.noise(0, 1, 'largest'), 5.5)
+    self.assertEqual(found.noise_left(0, 1, 'largest'), 25.0)
+    with self.assertRaisesRegex(Exception, 'does not raise the error of block 2'):
+      found.noise_left(0, 2, 'largest')
+    with self.assertRaisesRegex(Exception, 'base has 3 blocks'):
+      found.noise(0, 4, 'largest')
+
+  def test_noise_on_a_block_leaves_the_blocks_before_it(self):
+    flags_of = {'dataset': 'synthetic', 'num_test': 4, 'renderer': 'plain'}
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+    cache = tempfile.mkdtemp()
+    with flagsaver.flagsaver(cache_dir=cache, face_model='builtin', **flags_of):
+      found = measures.Measures(_Runs('synthetic'))._noises(0, 1)
+    for kind in measures.NOISES:
+      self.assertLen(found[kind], 2)
+      for block, errors in enumerate(found[kind]):
+        np.testing.assert_array_equal(errors[: block + 1], found['none'][: block + 1])
+    self.assertNotEqual(found['largest'][0][1], found['none'][1])
 
 
 if __name__ == '__main__':
