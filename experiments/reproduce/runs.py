@@ -29,6 +29,7 @@ from experiments.reproduce.restored import Restored
 from experiments.reproduce.timed_log import TimedLog
 from pifa_jax.datasets import crop_cache
 from pifa_jax.learning import checkpoints
+from pifa_jax.learning.weights import load_weights
 from pifa_jax.settings import to_json
 
 Log = Callable[[str], None]
@@ -138,10 +139,17 @@ class Runs:
         'config': config.to_json(),
         'data': {k: v for k, v in to_json(data).items() if k not in NO_PART},
         'eval_every': flags.FLAGS.eval_every,
-        'after': self.key(variant.after, seed) if variant.after else '',
+        'after': self._start(variant, seed),
       }
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+  def _start(self, variant, seed):
+    """What a run starts from, in the hash of its name; '' = random weights."""
+    if variant.after:
+      return self.key(variant.after, seed)
+    weights = flags.FLAGS.initial_weights
+    return load_weights(weights).content_hash[:12] if weights else ''
 
   def folder(self, name: str, seed: int) -> pathlib.Path:
     """The work folder of a run: one that is there already, of whatever name.
@@ -204,7 +212,9 @@ class Runs:
     path = folder / 'train.log'
     self.log(f'Training {name}, seed {seed}: what it says goes to {path}.')
     with TimedLog(path) as timed, self.flags(name, seed):
-      set_flags(workdir=str(folder), initial_weights=weights)
+      set_flags(workdir=str(folder))
+      if weights:
+        set_flags(initial_weights=weights)
       code = self._trainer(timed)
     timed.save(folder / 'timing.jsonl')
     if code in (cli.EXIT_STOPPED, cli.EXIT_INTERRUPTED):

@@ -6,6 +6,9 @@ command line and from its variant; the later one wins.
 
 from collections.abc import Mapping
 import dataclasses
+import importlib.resources
+
+from absl import flags as absl_flags
 
 from experiments.reproduce import published
 
@@ -27,6 +30,8 @@ class Variant:
     steps: share of the base's steps; None = what the scale gives to every block of a
       long cascade.
     faces: share of the base's training faces.
+    flag_file: of experiments/, for one kind of data: its flags win over the scale's,
+      and its --initial_weights are what the variant starts from.
   """
 
   name: str
@@ -35,6 +40,7 @@ class Variant:
   after: str = ''
   steps: float | None = 1.0
   faces: float = 1.0
+  flag_file: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Scale:
     synthetic: further flags for synthetic faces.
     photos: further flags for photos.
     long_stage: share of the base's steps that every block of a long cascade has.
+    keeps_steps: whether a flag file's numbers of steps and images do not count.
   """
 
   name: str
@@ -56,6 +63,7 @@ class Scale:
   synthetic: Mapping[str, str]
   photos: Mapping[str, str]
   long_stage: float = 1.0
+  keeps_steps: bool = False
 
   def flags_of(self, data: str) -> dict[str, str]:
     """The flags of the base run.
@@ -112,6 +120,7 @@ SCALES = {
     photos={},
     # The stages of the other cascade once more: they are compiled already.
     long_stage=1 / NUM_BLOCKS,
+    keeps_steps=True,
   ),
   # The plain renderer: its faces are learnt in minutes, so that what is compared are
   # networks that have learned their task and not the first steps of it.
@@ -201,9 +210,11 @@ def _cascade(name: str, title: str, steps: float | None) -> list[Variant]:
 
 
 BASE = 'base'
+FINE_TUNED = 'fine_tuned'
 _ALL = [
   Variant(BASE, 'the paper: (I, F, V), mask 1, six blocks of two layers'),
   Variant('no_visualization', 'no visualization layer', {'visualization': 'false'}),
+  Variant('inputs_i', 'the image alone', {'visualization': 'false', 'inputs': 'IV'}),
   Variant('inputs_fv', 'architecture b (F, V)', {'inputs': 'FV'}),
   Variant('inputs_iv', 'architecture c (I, V)', {'inputs': 'IV'}),
   Variant('mask_five', 'mask 2', {'mask': 'five'}),
@@ -220,6 +231,11 @@ _ALL = [
   *(
     Variant(f'faces_{part}', f'1/{part} of the training faces', faces=1 / part)
     for part in (8, 4, 2)
+  ),
+  Variant(
+    FINE_TUNED,
+    'the shipped weights, trained on with 300W (w300.flags)',
+    flag_file='w300.flags',
   ),
   *_cascade('cascade', 'cascade of equal steps', 1 / NUM_BLOCKS),
   *_cascade('long_cascade', 'cascade of long stages', None),
@@ -241,13 +257,32 @@ def flags_of(
   Returns:
     Name -> text, as `experiments.train` takes them.
   """
-  found = {**scale.flags_of(data), **given}
+  found = scale.flags_of(data)
+  if variant.flag_file:
+    found |= _read_flag_file(variant.flag_file, without=_LENGTHS * scale.keeps_steps)
+  found |= given
   share = scale.long_stage if variant.steps is None else variant.steps
   if share != 1:
     found['num_steps'] = str(max(1, round(share * int(found['num_steps']))))
   if variant.faces != 1 and data == 'synthetic':
     found['num_train'] = str(max(2, round(variant.faces * int(found['num_train']))))
   return {**found, **variant.flags}
+
+
+# What a run writes, and where it reads, is not of the recipe.
+_PLACES = ('dataset', 'workdir')
+_LENGTHS = ('num_steps', 'batch_size', 'eval_every', 'checkpoint_every', 'log_every')
+
+
+def _read_flag_file(name, without):
+  """The flags of a file of experiments/, name -> text."""
+  with importlib.resources.as_file(
+    importlib.resources.files('experiments') / name
+  ) as path:
+    lines = absl_flags.FLAGS.read_flags_from_files(['', f'--flagfile={path}'])[1:]
+  pairs = (line.removeprefix('--').partition('=') for line in lines)
+  found = {flag: text if sep else 'true' for flag, sep, text in pairs}
+  return {k: v for k, v in found.items() if k not in (*_PLACES, *without)}
 
 
 def problem(variant: Variant, data: str) -> str:
@@ -262,4 +297,6 @@ def problem(variant: Variant, data: str) -> str:
   """
   if variant.faces != 1 and data != 'synthetic':
     return 'the number of training faces is varied on synthetic faces alone'
+  if variant.flag_file and data != '300w':
+    return f'{variant.flag_file} is for photos of 300W'
   return ''

@@ -83,8 +83,8 @@ class PhotosTest(absltest.TestCase):
     np.testing.assert_allclose(full['errors'][0], full['errors'][1], rtol=0.2)
     with self.assertRaisesRegex(Exception, 'challenging of 300W is not in'):
       found.w300(0, 'challenging')
-    self.assertEqual(runs.what[0], ('base', 0, 'w300_test'))
-    self.assertEqual(runs.what[1], ('base', 0, 'w300_challenging'))
+    self.assertEqual(runs.what[0], ('fine_tuned', 0, 'w300_test'))
+    self.assertEqual(runs.what[1], ('fine_tuned', 0, 'w300_challenging'))
 
   def test_errors_on_afw_are_pixels_of_the_photos(self):
     root = pathlib.Path(tempfile.mkdtemp())

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from unittest import mock
 
 from absl import flags
 from absl.testing import absltest, flagsaver, parameterized
@@ -120,6 +121,27 @@ class VariantsTest(parameterized.TestCase):
       self.assertEqual(flags.FLAGS.mask, 'none')
     reason = variants.problem(variants.VARIANTS['faces_8'], '300w')
     self.assertIn('on synthetic faces alone', reason)
+
+  def test_a_flag_file_is_the_recipe_of_its_variant(self):
+    name = variants.FINE_TUNED
+    given = {'data_dir': '/photos', 'noise': '0.5'}
+    found = make_runs(scale='demo', data='300w', given=given)
+    with found.flags(name, 0):
+      f = flags.FLAGS
+      self.assertEqual((f.initial_weights, f.preset), ('builtin', 'residual'))
+      self.assertEqual((f.dataset, f.root, f.noise), ('w300', True, 0.5))
+      self.assertGreater(f.num_steps, 1000)
+    with found.flags(variants.BASE, 0):
+      self.assertIsNone(flags.FLAGS.initial_weights)
+    # At scale smoke it is as short as all runs.
+    with make_runs(scale='smoke', data='300w', given=given).flags(name, 0):
+      self.assertEqual((f.preset, f.num_steps, f.batch_size), ('residual', 12, 4))
+    key = found.key(name, 0)
+    with mock.patch.object(runs, 'load_weights') as load:
+      load.return_value.content_hash = 64 * '0'
+      self.assertNotEqual(found.key(name, 0), key)
+    reason = variants.problem(variants.VARIANTS[name], 'synthetic')
+    self.assertIn('w300.flags is for photos of 300W', reason)
 
   def test_every_table_has_rows_of_its_own_names(self):
     for table in TABLES.values():
