@@ -192,6 +192,7 @@ class Runs:
         self._train(name, seed, folder)
       except Hole as hole:
         self._failed[name, seed] = str(hole)
+        self.log(f'  failed: {hole}')
         raise
     try:
       return self._finished.setdefault((name, seed), Finished.read(folder))

@@ -30,8 +30,8 @@ class Variant:
     steps: share of the base's steps; None = what the scale gives to every block of a
       long cascade.
     faces: share of the base's training faces.
-    flag_file: of experiments/, for one kind of data: its flags win over the scale's,
-      and its --initial_weights are what the variant starts from.
+    flag_file: of experiments/, for one kind of data, in place of the scale's flags. Its
+      --initial_weights are what the variant starts from.
   """
 
   name: str
@@ -259,8 +259,12 @@ def flags_of(
   """
   found = scale.flags_of(data)
   if variant.flag_file:
-    found |= _read_flag_file(variant.flag_file, without=_LENGTHS * scale.keeps_steps)
-  found |= given
+    kept = ('dataset', *_QUIET, *(_LENGTHS if scale.keeps_steps else ()))
+    found = {
+      **_read_flag_file(variant.flag_file),
+      **{name: found[name] for name in kept if name in found},
+    }
+  found = {**found, **given}
   share = scale.long_stage if variant.steps is None else variant.steps
   if share != 1:
     found['num_steps'] = str(max(1, round(share * int(found['num_steps']))))
@@ -269,20 +273,18 @@ def flags_of(
   return {**found, **variant.flags}
 
 
-# What a run writes, and where it reads, is not of the recipe.
-_PLACES = ('dataset', 'workdir')
 _LENGTHS = ('num_steps', 'batch_size', 'eval_every', 'checkpoint_every', 'log_every')
 
 
-def _read_flag_file(name, without):
-  """The flags of a file of experiments/, name -> text."""
+def _read_flag_file(name):
+  """The flags of a file of experiments/ but its folders, name -> text."""
   with importlib.resources.as_file(
     importlib.resources.files('experiments') / name
   ) as path:
     lines = absl_flags.FLAGS.read_flags_from_files(['', f'--flagfile={path}'])[1:]
   pairs = (line.removeprefix('--').partition('=') for line in lines)
   found = {flag: text if sep else 'true' for flag, sep, text in pairs}
-  return {k: v for k, v in found.items() if k not in (*_PLACES, *without)}
+  return {flag: text for flag, text in found.items() if flag != 'workdir'}
 
 
 def problem(variant: Variant, data: str) -> str:

@@ -131,6 +131,8 @@ class VariantsTest(parameterized.TestCase):
       self.assertEqual((f.initial_weights, f.preset), ('builtin', 'residual'))
       self.assertEqual((f.dataset, f.root, f.noise), ('w300', True, 0.5))
       self.assertGreater(f.num_steps, 1000)
+      # The scale's own augmentation is not in the file.
+      self.assertEqual(f.occlusion, 0)
     with found.flags(variants.BASE, 0):
       self.assertIsNone(flags.FLAGS.initial_weights)
     # At scale smoke it is as short as all runs.
