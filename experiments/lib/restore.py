@@ -271,7 +271,8 @@ def start_from(
       raise cli.UserError(
         f'--initial_weights={name} are of another network ({key} is '
         f'{have.get(key, "missing")} there and {wanted.get(key, "missing")} here); '
-        'pass the flags of its network, such as --preset and --fc_pool.'
+        'pass the flags of its network, such as --preset and --fc_pool, or '
+        '--initial_weights= to start from random ones.'
       )
   return dataclasses.replace(
     config, initial_weights=digest, earlier_datasets=run.config.datasets
