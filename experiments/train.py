@@ -162,6 +162,11 @@ class _Trainer:
       + f'; {len(data.train_ids)} training, {len(data.validation_ids)} validation '
       f'and {len(self._test.crops)} test faces; {_device_words(self._devices)}.'
     )
+    if config.optimizer.method == 'adam' and not config.network.units:
+      _log(
+        'Note: under Adam most hidden units of these blocks are soon never active '
+        '(BUILD_NOTES.md D-94); use --optimizer_preset=tuned, or --preset=residual.'
+      )
 
   def _restored(self, state):
     """Step and state to begin with."""

@@ -55,7 +55,7 @@ class RunConfig:
     flag='optimizer_preset',
     default='tuned',
     help='Preset of the optimizer: paper = the numbers of Sec. 4; tuned: '
-    'BUILD_NOTES.md D-12.',
+    'BUILD_NOTES.md D-12; adam: for --preset=residual (BUILD_NOTES.md D-94).',
   )
   loss: LossConfig = part()
   augment: AugmentConfig = part()
