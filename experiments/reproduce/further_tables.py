@@ -119,7 +119,9 @@ _CASCADE = Table(
     'The cascade is the same network on the same faces, trained block after block: the '
     'gradient is cut between blocks, and the blocks before the one that learns are '
     'frozen, batch statistics and dropout included. Every block has a whole learning '
-    'rate schedule of its own.',
+    'rate schedule of its own, from the second block on at a fifth of the rate, the '
+    'best of three for block 2: at the whole rate its hidden units are never active '
+    'again after a few steps.',
     'Equal steps: all blocks together take the steps of the end-to-end training. Long '
     'stages: every block takes as many (at scale smoke, the same as in the other).',
     'Seconds are steps times the median time of a step. Compiling and validation are '

@@ -53,6 +53,7 @@ class Scale:
     flags: of all data.
     synthetic: further flags for synthetic faces.
     photos: further flags for photos.
+    later_stages: further flags for the stages of a cascade after its first one.
     long_stage: share of the base's steps that every block of a long cascade has.
     keeps_steps: whether a flag file's numbers of steps and images do not count.
   """
@@ -62,6 +63,7 @@ class Scale:
   flags: Mapping[str, str]
   synthetic: Mapping[str, str]
   photos: Mapping[str, str]
+  later_stages: Mapping[str, str] = dataclasses.field(default_factory=dict)
   long_stage: float = 1.0
   keeps_steps: bool = False
 
@@ -95,10 +97,19 @@ _FULL_STEPS = (
 # The falls of the paper's learning rate, at the epochs of the paper, as factors of the
 # rate that trains here: the paper's own diverges (BUILD_NOTES.md D-12).
 _FULL_RATE = 5e-5
-_FULL_FALLS = ','.join(
-  f'{epoch / published.EPOCHS:.4f}:{factor * _FULL_RATE:g}'
-  for epoch, factor in zip(published.FALLS, (0.5, 0.1), strict=True)
-)
+# At the rate that trains all blocks, the hidden units of a block that is trained alone,
+# behind trained ones, are never active after a few steps, and it learns nothing.
+_LATER_STAGES = 0.2
+
+
+def _full_rates(factor):
+  """The flags of a learning rate, and of its falls, at the paper's schedule."""
+  falls = ','.join(
+    f'{epoch / published.EPOCHS:.4f}:{factor * fall * _FULL_RATE:g}'
+    for epoch, fall in zip(published.FALLS, (0.5, 0.1), strict=True)
+  )
+  return {'learning_rate': f'{factor * _FULL_RATE:g}', 'learning_rate_drops': falls}
+
 
 SCALES = {
   # Nothing is learned: it shows that every variant runs and every table is written.
@@ -117,6 +128,7 @@ SCALES = {
     },
     synthetic={'renderer': 'plain', 'num_train': '64', 'num_test': '32'},
     photos={},
+    later_stages={'learning_rate': '1e-4'},
     # The stages of the other cascade once more: they are compiled already.
     long_stage=1 / NUM_BLOCKS,
     keeps_steps=True,
@@ -153,6 +165,7 @@ SCALES = {
       'eval_every': '100',
       **_AUGMENT,
     },
+    later_stages={'learning_rate': '1e-4'},
   ),
   # The paper's network, data size, batch count and learning rate schedule.
   'full': Scale(
@@ -161,8 +174,7 @@ SCALES = {
     flags={
       'preset': 'paper',
       'optimizer_preset': 'tuned',
-      'learning_rate': f'{_FULL_RATE:g}',
-      'learning_rate_drops': _FULL_FALLS,
+      **_full_rates(1),
       'face_model': 'builtin-1',
       'num_steps': str(_FULL_STEPS),
       'batch_size': str(_FULL_BATCH),
@@ -176,6 +188,7 @@ SCALES = {
       'num_test': str(published.AFLW_TEST_FACES),
     },
     photos={},
+    later_stages=_full_rates(_LATER_STAGES),
   ),
 }
 
@@ -263,6 +276,8 @@ def flags_of(
       **_read_flag_file(variant.flag_file),
       **{name: found[name] for name in kept if name in found},
     }
+  if variant.after:
+    found = {**found, **scale.later_stages}
   found = {**found, **given}
   share = scale.long_stage if variant.steps is None else variant.steps
   if share != 1:
