@@ -155,7 +155,7 @@ class _Session:
       self._seconds = time_lib.monotonic() - started
       if writer is not None:
         self._has_overlay = writer.close()
-      with output_files.open_table(self._workdir / 'failures.jsonl') as file:
+      with output_files.new_table(self._workdir / 'failures.jsonl') as file:
         file.writelines(json.dumps(line) + '\n' for line in self._failures)
     return stop.exit_code()
 

@@ -53,14 +53,11 @@ def main(run: cli.Run) -> int:
     table += (
       f'\n{absent} faces are left out, since not all runs have an error for them.\n'
     )
-  with open(os.path.join(workdir, 'compare.json'), 'w', encoding='utf-8') as file:
-    json.dump(
-      {'confidence': f.confidence, 'resamples': f.resamples, 'rows': rows},
-      file,
-      indent=2,
-    )
-    file.write('\n')
-  with output_files.open_table(os.path.join(workdir, 'compare.md')) as file:
+  output_files.write_json(
+    os.path.join(workdir, 'compare.json'),
+    {'confidence': f.confidence, 'resamples': f.resamples, 'rows': rows},
+  )
+  with output_files.new_table(os.path.join(workdir, 'compare.md')) as file:
     file.write(table)
   print(table, end='')
   print(f'Wrote compare.json and compare.md to {workdir}.')

@@ -10,7 +10,6 @@ on the command line beside --checkpoint.
 
 import csv
 import dataclasses
-import json
 import os
 import sys
 
@@ -29,6 +28,7 @@ from experiments.lib import (
 from pifa_jax.evaluation import metrics, protocols
 from pifa_jax.geometry import projection
 from pifa_jax.learning import network
+from pifa_jax.results import photo_maps
 
 restore.define_flags()
 flags.DEFINE_enum(
@@ -271,10 +271,8 @@ def _box_noise(evaluator, variables, protocol, model, labels, crop_scale):
 
 def _write(workdir, result, protocol, out, errors, data):
   factor = 1.0 if protocol.in_pixels else 100.0
-  with open(os.path.join(workdir, 'eval.json'), 'w', encoding='utf-8') as file:
-    json.dump(cli.json_value(result), file, indent=2)
-    file.write('\n')
-  with output_files.open_table(os.path.join(workdir, 'per_image.csv')) as file:
+  output_files.write_json(os.path.join(workdir, 'eval.json'), result)
+  with output_files.new_table(os.path.join(workdir, 'per_image.csv')) as file:
     writer = csv.writer(file)
     writer.writerow(
       ['name', 'yaw_degrees', f'start_{result["unit"]}']
@@ -288,8 +286,9 @@ def _write(workdir, result, protocol, out, errors, data):
   final = factor * np.where(np.isnan(errors[-1]), -1, errors[-1])
   scoring.save_faces(os.path.join(workdir, 'faces.png'), out, final, count=24)
   worst = np.argsort(-final)[:24]
-  figures.sheet(scoring.face_tiles(out, final, worst), 6).save(
-    os.path.join(workdir, 'worst.png')
+  photo_maps.write_image(
+    os.path.join(workdir, 'worst.png'),
+    figures.sheet(scoring.face_tiles(out, final, worst), 6),
   )
   counted = errors[:, ~np.isnan(errors[-1])] * factor
   if not figures.cumulative(
@@ -309,7 +308,7 @@ def _write(workdir, result, protocol, out, errors, data):
   page = report.page(
     result, protocol, workdir, [(data.crops.names[i], final[i]) for i in worst]
   )
-  with output_files.open_table(os.path.join(workdir, 'report.html')) as file:
+  with output_files.new_table(os.path.join(workdir, 'report.html')) as file:
     file.write(page)
 
 

@@ -573,7 +573,7 @@ def _write_table(path: pathlib.Path, rows: list[_Row]) -> None:
     'name residual_percent residual_pixels yaw_degrees pitch_degrees roll_degrees '
     'outlier'
   )
-  with output_files.open_table(path) as file:
+  with output_files.new_table(path) as file:
     writer = csv.writer(file)
     writer.writerow(columns.split())
     for row, outlier in _with_outliers(rows):

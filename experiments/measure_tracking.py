@@ -13,7 +13,6 @@ later than the true ones, by least squares.
 """
 
 import dataclasses
-import json
 import pathlib
 import sys
 from typing import Any
@@ -121,9 +120,7 @@ def main(run: cli.Run) -> int:
     f'tracking.json to {workdir}.'
   )
   facts: dict[str, Any] = {'frames': frames, 'lost_frames': lost, **table}
-  with open(workdir / 'tracking.json', 'w', encoding='utf-8') as file:
-    json.dump(cli.json_value(facts), file, indent=2)
-    file.write('\n')
+  output_files.write_json(workdir / 'tracking.json', facts)
   run.note(**facts)
   return cli.EXIT_OK
 

@@ -10,7 +10,6 @@ says what is wrong or missing, and leaves a record: dataset.json and rejects.csv
 
 import csv
 import hashlib
-import json
 import os
 import pathlib
 import sys
@@ -100,12 +99,11 @@ def main(run: cli.Run) -> int:
         (split, r.name, r.reason) for r in result.rejects
       ]
       facts[split]['num_rejected'] = len(result.rejects)
-  with open(os.path.join(workdir, 'dataset.json'), 'w', encoding='utf-8') as file:
-    json.dump(
-      {'dataset': f.dataset, 'source': data.source, 'splits': facts}, file, indent=2
-    )
-    file.write('\n')
-  with output_files.open_table(os.path.join(workdir, 'rejects.csv')) as file:
+  output_files.write_json(
+    os.path.join(workdir, 'dataset.json'),
+    {'dataset': f.dataset, 'source': data.source, 'splits': facts},
+  )
+  with output_files.new_table(os.path.join(workdir, 'rejects.csv')) as file:
     csv.writer(file).writerows([('split', 'name', 'reason'), *rejects])
   for split, name, reason in rejects[:20]:
     print(f'rejected: {split}, {name}: {reason}', file=sys.stderr)

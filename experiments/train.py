@@ -19,6 +19,7 @@ from experiments.lib import (
   data_loading,
   figures,
   metrics_file,
+  output_files,
   restore,
   scoring,
   stop_signal,
@@ -31,6 +32,7 @@ from pifa_jax.evaluation.metrics import block_means
 from pifa_jax.geometry import mirror, projection
 from pifa_jax.learning import checkpoints, losses, network, parallel, training
 from pifa_jax.learning import optimizer as optimizer_lib
+from pifa_jax.results import photo_maps
 from pifa_jax.types import camera_of
 
 
@@ -139,6 +141,8 @@ class _Trainer:
     validation = self._metrics.last('validation')
     self._nme: float | None = validation['nme'][-1] if validation else None
     self._first_step = self._saved_step = self._step
+    # (step, rows, what was finite) of the steps since the last report.
+    self._unreported: list[tuple[int, np.ndarray, dict]] = []
     self._started = time.monotonic()
 
   def _describe(self, state, geometry):
@@ -281,6 +285,8 @@ class _Trainer:
       self._state, batch, ids, self._geometry, self._landmark_model
     )
     self._step += 1
+    finite = {name: result[name] for name in result if name.startswith('finite')}
+    self._unreported.append((self._step, train_ids[chosen], finite))
     if len(self._devices) > 1 and self._devices[0].platform == 'cpu':
       # Several devices of a CPU can deadlock when steps are run ahead (D-57).
       jax.block_until_ready(result)
@@ -312,6 +318,7 @@ class _Trainer:
       f'{speed}',
       flush=True,
     )
+    self._log_skipped()
     if int(jax.device_get(self._state.skipped_in_row)) < self._settings.max_skipped:
       return cli.EXIT_OK
     print(
@@ -321,6 +328,26 @@ class _Trainer:
       file=sys.stderr,
     )
     return cli.EXIT_NON_FINITE
+
+  def _log_skipped(self):
+    """Names the leaves and the faces of the steps that were skipped since last time."""
+    names = [
+      jax.tree_util.keystr(path, simple=True, separator='/')
+      for path, _ in jax.tree_util.tree_leaves_with_path(self._state.params)
+    ]
+    for step, rows, finite in jax.device_get(self._unreported):
+      if finite['finite']:
+        continue
+      leaves = [names[i] for i in np.flatnonzero(~finite['finite_leaves'])]
+      faces = [
+        output_files.printable(self._data.crops.names[row])
+        for row in rows[~finite['finite_faces']]
+      ]
+      _log(
+        f'Step {step} was skipped, not finite: gradient of {_some(leaves, 4)}; losses '
+        f'of {_some(faces, 8)}.'
+      )
+    self._unreported.clear()
 
   def _images_per_second(self):
     """Speed since the first step of this process; NaN at that step."""
@@ -385,8 +412,9 @@ class _Trainer:
       ]
     folder = os.path.join(self._workdir, 'visualization')
     os.makedirs(folder, exist_ok=True)
-    figures.sheet(tiles, 1 + len(out['visualization'])).save(
-      os.path.join(folder, f'step_{self._step:07d}.png')
+    photo_maps.write_image(
+      os.path.join(folder, f'step_{self._step:07d}.png'),
+      figures.sheet(tiles, 1 + len(out['visualization'])),
     )
 
   def _finish(self):
@@ -491,6 +519,12 @@ def _without_labels(count):
 
 def _left_out_words(count):
   return f'  ({count} faces without a visible landmark left out)' if count else ''
+
+
+def _some(names, count):
+  """The first of some names, and how many more there are."""
+  more = f' and {len(names) - count} more' if len(names) > count else ''
+  return (', '.join(names[:count]) or 'none') + more
 
 
 def _list(values):

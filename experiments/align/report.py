@@ -7,6 +7,7 @@ import pathlib
 from typing import Any
 
 from experiments.lib import cli, output_files
+from pifa_jax.files.formats import write_atomically
 
 _MOST_SHOWN = 20  # failures on the terminal
 NO_FACE = 'no face was found in it'
@@ -36,8 +37,8 @@ class Failures:
 
   def write(self, path: pathlib.Path) -> None:
     """Writes failures.jsonl."""
-    with open(path, 'w', encoding='utf-8') as file:
-      file.writelines(json.dumps(line) + '\n' for line in self.lines)
+    text = ''.join(json.dumps(line) + '\n' for line in self.lines)
+    write_atomically(path, text.encode())
 
   def __len__(self) -> int:
     return len(self.lines)

@@ -1,7 +1,6 @@
 """What the benchmark says: a line a group, benchmark.json, the table, linearity.png."""
 
 from collections.abc import Mapping, Sequence
-import json
 import resource
 import sys
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import jax
 
 from experiments.benchmark.counts import SCHEDULE_SAMPLES
-from experiments.lib import figures
+from experiments.lib import figures, output_files
 
 Row = dict[str, Any]
 
@@ -54,9 +53,7 @@ def write_json(
     'peak_memory': peak_memory(devices[0]),
     'rows': rows,
   }
-  with open(path, 'w') as file:
-    json.dump(result, file, indent=1)
-    file.write('\n')
+  output_files.write_json(path, result, indent=1)
 
 
 def device_name(devices: Sequence[jax.Device]) -> str:
@@ -190,5 +187,5 @@ def plot_linearity(rows: Sequence[Row], path: str) -> bool:
   axes.plot([1, 2], [1, 2], 'k:', label='linear')
   axes.set(xlabel='size, times', ylabel='forward and gradient, times')
   axes.legend()
-  figure.savefig(path, dpi=120)
+  figures.save(figure, path, dpi=120)
   return True

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.lib import cli
 from pifa_jax import settings
+from pifa_jax.files.formats import write_atomically
 from pifa_jax.learning.network import NetworkConfig
 from pifa_jax.learning.weights import TrainedWeights
 
@@ -93,8 +94,8 @@ def write(folder: str | os.PathLike[str], content: TrainedWeights) -> list[str]:
     **{name: content.card[name] for name in sorted(content.card) if name != 'config'},
   }
   text = json.dumps(config, indent=2, sort_keys=True) + '\n'
-  (folder / CONFIG).write_text(text, encoding='utf-8')
-  (folder / CARD).write_text(_card(content, arrays), encoding='utf-8')
+  write_atomically(folder / CONFIG, text.encode())
+  write_atomically(folder / CARD, _card(content, arrays).encode())
   return [WEIGHTS, CONFIG, CARD]
 
 

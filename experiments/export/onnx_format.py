@@ -3,7 +3,6 @@
 from collections.abc import Callable
 import dataclasses
 import os
-import pathlib
 from typing import Any
 
 import jax
@@ -18,6 +17,7 @@ from experiments.export import (
   onnx_layer,
 )
 from experiments.lib import cli
+from pifa_jax.files.formats import write_atomically
 from pifa_jax.geometry import projection, visualization
 from pifa_jax.learning import network
 from pifa_jax.types import MorphableModel, flatten_params
@@ -55,7 +55,7 @@ def write(
   _onnxruntime()
   net = net.clone(config=dataclasses.replace(net.config, precision='float32'))
   content = build(net.config, variables, geometry, model, scheme, batch_size)
-  pathlib.Path(path).write_bytes(content.SerializeToString())
+  write_atomically(path, content.SerializeToString())
   function = face_function.face_function(net, variables, geometry, model, scheme)
   check(path, function, net.config.crop_size, batch_size or 8)
 

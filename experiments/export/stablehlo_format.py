@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 import os
-import pathlib
 
 import jax
 from jax import export
 
 from experiments.export import face_function
+from pifa_jax.files.formats import write_atomically
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
@@ -28,4 +28,4 @@ def write(
   """
   crops = face_function.crops_of(crop_size, batch_size, 'b')
   program = export.export(jax.jit(function), platforms=PLATFORMS)(crops)
-  pathlib.Path(path).write_bytes(program.serialize())
+  write_atomically(path, bytes(program.serialize()))

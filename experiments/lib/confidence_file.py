@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from experiments.lib import cli
+from experiments.lib import cli, output_files
 from pifa_jax.inference import Confidence
 
 
@@ -21,8 +21,7 @@ def write(
     held_out: figures of faces that nothing was fitted to.
   """
   content = {**confidence.to_json(), 'checkpoint': checkpoint, 'held_out': held_out}
-  text = json.dumps(cli.json_value(content), indent=2)
-  pathlib.Path(path).write_text(text + '\n', encoding='utf-8')
+  output_files.write_json(path, content)
 
 
 def read(path: str, checkpoints: Collection[str]) -> Confidence:

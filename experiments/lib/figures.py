@@ -1,10 +1,12 @@
 """Images of results, with Pillow alone: faces, visualizations, contact sheets."""
 
+import io
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pifa_jax.files.formats import write_atomically
 from pifa_jax.results import overlays
 
 GREEN, RED, WHITE = (40, 220, 60), (235, 50, 45), (255, 255, 255)
@@ -158,7 +160,7 @@ def curves(metrics: list[dict], path: str) -> bool:
     right.legend(fontsize=8)
   for axis in (left, right):
     axis.grid(alpha=0.3, which='both')
-  canvas.savefig(path, dpi=110)
+  save(canvas, path)
   return True
 
 
@@ -194,7 +196,7 @@ def cumulative(errors: np.ndarray, limit: float, unit: str, path: str) -> bool:
   )
   axis.legend(fontsize=8)
   axis.grid(alpha=0.3)
-  canvas.savefig(path, dpi=110)
+  save(canvas, path)
   return True
 
 
@@ -218,8 +220,21 @@ def line(points: dict[str, float], xlabel: str, ylabel: str, path: str) -> bool:
   axis.set(xlabel=xlabel, ylabel=ylabel)
   axis.set_ylim(bottom=0)
   axis.grid(alpha=0.3)
-  canvas.savefig(path, dpi=110)
+  save(canvas, path)
   return True
+
+
+def save(canvas: Any, path: str, *, dpi: int = 110) -> None:
+  """Writes a figure as a PNG whole or not at all.
+
+  Args:
+    canvas: of `figure`.
+    path: the file.
+    dpi: pixels an inch.
+  """
+  stream = io.BytesIO()
+  canvas.savefig(stream, format='png', dpi=dpi)
+  write_atomically(path, stream.getvalue())
 
 
 def figure(width: float, height: float) -> Any:

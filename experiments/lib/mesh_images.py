@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pifa_jax.face_models import subdivision
+from pifa_jax.results import photo_maps
 from pifa_jax.types import MorphableModel
 
 YAWS = (0, 45, 90)  # degrees, of the three panels of a numbered mesh
@@ -53,7 +54,7 @@ def save_numbered(
     centre = (45 * np.sin(np.radians(yaw)), 5)
     panel = numbered(model, ids, yaw, size=size, half_width=130.0, centre=centre)
     page.paste(panel, (size * column, 0))
-  page.save(path)
+  photo_maps.write_image(path, page)
 
 
 def numbered(

@@ -1,13 +1,16 @@
 """Where the results on many files go: a tree like that of the inputs, apart from it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+import contextlib
+import io
 import json
 import os
 import pathlib
-from typing import TextIO
+from typing import Any, TextIO
 import unicodedata
 
 from experiments.lib import cli
+from pifa_jax.files.formats import write_atomically
 
 
 def output_path(folder: pathlib.Path, name: str, suffix: str) -> pathlib.Path:
@@ -116,6 +119,36 @@ def open_table(path: str | os.PathLike[str]) -> TextIO:
     The open file, UTF-8; newlines are written as they are.
   """
   return open(path, 'w', newline='', encoding='utf-8', errors='backslashreplace')
+
+
+@contextlib.contextmanager
+def new_table(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+  """Like `open_table`, but the file is written whole or not at all.
+
+  Args:
+    path: the file; what was there is replaced at the end.
+
+  Yields:
+    The open file.
+  """
+  with io.TextIOWrapper(
+    io.BytesIO(), newline='', encoding='utf-8', errors='backslashreplace'
+  ) as file:
+    yield file
+    file.flush()
+    write_atomically(path, file.buffer.getvalue())
+
+
+def write_json(path: str | os.PathLike[str], value: Any, indent: int = 2) -> None:
+  """Writes a JSON file whole or not at all; NaN and infinity as null.
+
+  Args:
+    path: the file; what was there is replaced.
+    value: see `cli.json_value`.
+    indent: spaces a level.
+  """
+  text = json.dumps(cli.json_value(value), indent=indent) + '\n'
+  write_atomically(path, text.encode())
 
 
 def printable(name: str) -> str:

@@ -17,6 +17,7 @@ from pifa_jax.evaluation import metrics, protocols
 from pifa_jax.learning import batching, training
 from pifa_jax.learning.batching import AugmentConfig
 from pifa_jax.learning.network import NetworkGeometry, PifaNetwork
+from pifa_jax.results import photo_maps
 from pifa_jax.types import MorphableModel
 
 _BATCH = 32
@@ -287,4 +288,4 @@ def save_faces(path: str, out: dict, errors: np.ndarray, count: int) -> None:
   """
   total = len(out['image'])
   chosen = np.linspace(0, total - 1, min(count, total)).astype(int)
-  figures.sheet(face_tiles(out, errors, chosen), 6).save(path)
+  photo_maps.write_image(path, figures.sheet(face_tiles(out, errors, chosen), 6))

@@ -6,8 +6,10 @@ Never pickled objects. Uncompressed files have the same bytes on every machine.
 from collections.abc import Callable, Iterable, Mapping
 import hashlib
 import io
+import math
 import os
 import pathlib
+import stat
 import zipfile
 import zlib
 
@@ -84,17 +86,23 @@ def read(
     )
   try:
     with zipfile.ZipFile(path) as archive:
-      size = sum(info.file_size for info in archive.infolist())
+      members = archive.infolist()
+      size = sum(info.file_size for info in members)
       if size > max_bytes:
         raise ValueError(
           f'{path} would take {size} bytes of memory, the limit is '
           f'{max_bytes}; pass max_bytes={size} if you trust the file.'
         )
+      for info in members:
+        _check_name(path, info)
       damaged = archive.testzip()
       if damaged is not None:
         raise ValueError(f'{path} is damaged in {damaged}; get it again.')
-    with np.load(path, allow_pickle=False) as archive:
-      return {name: archive[name] for name in archive.files if wanted(name)}
+      return {
+        info.filename.removesuffix('.npy'): _read_array(path, archive, info)
+        for info in members
+        if wanted(info.filename.removesuffix('.npy'))
+      }
   # zipfile raises the last two on damaged headers: unknown compression, password.
   except (
     zipfile.BadZipFile,
@@ -107,6 +115,50 @@ def read(
     raise ValueError(
       f'{path} cannot be read as a {kind}, an .npz ({error}); name another file, '
       'or get this one again if it is damaged.'
+    ) from error
+
+
+def _check_name(path, info):
+  """Refuses members that are no arrays, or whose names lead to other places."""
+  name = info.filename
+  if (
+    not name.endswith('.npy')
+    or name.startswith('/')
+    or '..' in name.replace('\\', '/').split('/')
+    or stat.S_ISLNK(info.external_attr >> 16)
+  ):
+    raise ValueError(
+      f'{path} has the member {name[:80]!r}, which is no named array as NumPy writes '
+      'them to an .npz; name another file.'
+    )
+
+
+def _read_array(path, archive, info):
+  """A member's array, once its header agrees with the bytes that are there.
+
+  NumPy takes memory for what the header says, which may be terabytes.
+  """
+  try:
+    with archive.open(info) as member:
+      version = np.lib.format.read_magic(member)
+      reader = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+      )
+      shape, _, dtype = reader(member)
+      if dtype.hasobject:
+        raise ValueError('it holds Python objects, which are never loaded')
+      if math.prod(shape) * dtype.itemsize != info.file_size - member.tell():
+        raise ValueError(f'its header says {dtype}{shape}, its size another')
+    with archive.open(info) as member:
+      return np.lib.format.read_array(member, allow_pickle=False)
+  # A hostile header is parsed as Python text, with whatever that may raise.
+  except Exception as error:
+    reason = str(error).split('\n')[0].rstrip('.') or type(error).__name__
+    raise ValueError(
+      f'{path} has an array {info.filename[:80]!r} that cannot be read ({reason}); get '
+      'the file again.'
     ) from error
 
 

@@ -6,6 +6,7 @@ In memory points are 0-based pixels (an integer is a pixel's centre) and boxes o
 edges; every file keeps its own field's habits, stated at its function.
 """
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -667,8 +668,14 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
   """
   path = pathlib.Path(path)
   temporary = path.with_name(path.name + '.tmp')
-  temporary.write_bytes(data)
-  os.replace(temporary, path)
+  try:
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+  except OSError:
+    # On a full disk its bytes are missed elsewhere.
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
+    raise
 
 
 def write_pts(path: str | os.PathLike[str], points: np.ndarray) -> None:

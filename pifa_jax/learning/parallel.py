@@ -143,6 +143,21 @@ def split_over(tree: Any, num_devices: int) -> Any:
   )
 
 
+def join_devices(values: Array, axis_name: str | None) -> Array:
+  """Puts the devices' shares one after the other, as `split_over` parted them.
+
+  Args:
+    values: (B / D, ...) a share a device.
+    axis_name: see `sum_over_devices`.
+
+  Returns:
+    (B, ...), the same on all devices.
+  """
+  if axis_name is None:
+    return values
+  return jax.lax.all_gather(values, axis_name, tiled=True)
+
+
 def sum_over_devices(tree: Any, axis_name: str | None) -> Any:
   """Sums every leaf over the devices.
 

@@ -274,7 +274,10 @@ def train_step(
     The state after, and numbers of the whole batch. Means over its faces: 'loss' (),
     'block_loss' (N_v,), 'nme' (1 + N_v,), a fraction, over the faces that have a
     visible landmark; NaN if none has. 'num_without_labels' (), the faces that 'nme'
-    leaves out. 'grad_norm' (), 'finite' ().
+    leaves out. 'grad_norm' (), 'finite' (). Where the fault of a step that is not
+    finite lies: 'finite_leaves' (n,), of the gradient, in the order of
+    `jax.tree.leaves(params)`; 'finite_faces' (B of all devices,), of the crops or, if
+    all of these are, of the losses.
   """
   import optax
 
@@ -320,9 +323,15 @@ def train_step(
     )
     # The second factor is 1 but where faces lack labels.
     nme = summed_errors(predicted, batch) / total * (total / num_labelled)
-    return jnp.sum(weights * per_block), (updated['batch_stats'], per_block, nme)
+    finite_faces = jnp.isfinite(per_face).all(axis=0) | (batch.weight == 0)
+    return jnp.sum(weights * per_block), (
+      updated['batch_stats'],
+      per_block,
+      nme,
+      finite_faces,
+    )
 
-  (value, (batch_stats, per_block, nme)), grads = jax.value_and_grad(
+  (value, (batch_stats, per_block, nme, finite_faces)), grads = jax.value_and_grad(
     objective, has_aux=True
   )(state.params)
   grads, value, per_block, nme = parallel.sum_over_devices(
@@ -334,13 +343,23 @@ def train_step(
   def apply(params, opt_state, unused_old_stats):
     updates, opt_state = optimizer.update(grads, opt_state, params)
     updates = _without_frozen(updates, network.config.frozen_blocks)
-    return optax.apply_updates(params, updates), opt_state, batch_stats
+    found = jnp.ones(len(jax.tree.leaves(grads)), bool), jnp.ones_like(labelled)
+    return optax.apply_updates(params, updates), opt_state, batch_stats, found
+
+  def skip(params, opt_state, old_stats):
+    leaves = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)])
+    # One bad crop spoils all losses, through the statistics of the batch.
+    crops = jnp.isfinite(batch.image).all(axis=(1, 2, 3)) | (batch.weight == 0)
+    return params, opt_state, old_stats, (leaves, crops)
 
   # A branch, not a `where` a leaf: that one reads every old leaf beside its new
   # one, so that neither is written in place (BUILD_NOTES.md D-50).
-  params, opt_state, batch_stats = jax.lax.cond(
-    finite, apply, lambda *old: old, state.params, state.opt_state, state.batch_stats
+  params, opt_state, batch_stats, (finite_leaves, finite_crops) = jax.lax.cond(
+    finite, apply, skip, state.params, state.opt_state, state.batch_stats
   )
+  finite_faces, finite_crops = parallel.join_devices(
+    jnp.stack([finite_faces, finite_crops], axis=1), axis_name
+  ).T
   new_state = TrainState(
     step=state.step + 1,
     skipped=state.skipped + ~finite,
@@ -356,6 +375,8 @@ def train_step(
     'num_without_labels': total - num_labelled,
     'grad_norm': grad_norm,
     'finite': finite,
+    'finite_leaves': finite_leaves,
+    'finite_faces': jnp.where(finite_crops.all(), finite_faces, finite_crops),
   }
 
 
