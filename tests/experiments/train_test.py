@@ -2,21 +2,18 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import tempfile
-import time
-import unittest
 
 from absl.testing import absltest
 
 from pifa_jax.learning import checkpoints
-from tests import program_runs, thorough
+from tests import program_runs
 
 _CACHE = tempfile.mkdtemp()
 # Seconds a step matter here, not accuracy.
-_TINY = [
+TINY = [
   '--dataset=synthetic',
   '--renderer=plain',
   '--preset=tiny',
@@ -31,19 +28,25 @@ _TINY = [
   '--log_every=1',
   '--visualize_every=0',
   '--tensorboard=false',
-  f'--cache_dir={_CACHE}',
 ]
 
 
 def _train(workdir, *more, steps=16):
-  return ['train', f'--workdir={workdir}', f'--num_steps={steps}', *_TINY, *more]
+  return [
+    'train',
+    f'--workdir={workdir}',
+    f'--num_steps={steps}',
+    *TINY,
+    f'--cache_dir={_CACHE}',
+    *more,
+  ]
 
 
 def _run(workdir, *more, steps=16, code=0):
   return program_runs.run(*_train(workdir, *more, steps=steps), code=code, cache=False)
 
 
-def _final(workdir):
+def final(workdir):
   """Hash of the state at the last step, and the metrics."""
   checkpointer = checkpoints.Checkpointer(os.path.join(workdir, 'checkpoints'))
   import orbax.checkpoint as ocp
@@ -65,7 +68,7 @@ class ResumeTest(absltest.TestCase):
     self.assertIn('NME (%)', done.stdout)
     self.assertRegex(done.stderr, r'Training set of \d+ MB on the device; float32')
     self.assertRegex(done.stderr, r'compiled the step in [\d.]+ s\n')
-    reference = _final(whole)
+    reference = final(whole)
     self.assertEqual(reference[0], 16)
     lines = [json.loads(line) for line in reference[2].splitlines()]
     self.assertLen([m for m in lines if 'loss' in m], 16)
@@ -103,7 +106,7 @@ class ResumeTest(absltest.TestCase):
     again = _run(cut, '--data_on_device=no')
     self.assertIn('s, from the cache', again.stderr)
     self.assertRegex(again.stdout, r'resumed at step (8|9|1\d)\n')
-    self.assertEqual(_final(cut), reference)
+    self.assertEqual(final(cut), reference)
 
     # A flipped bit in the newest checkpoint: the one before takes over.
     newest = os.path.join(cut, 'checkpoints', 'step_16', 'state')
@@ -119,7 +122,7 @@ class ResumeTest(absltest.TestCase):
     again = _run(cut)
     self.assertIn('damaged', again.stderr)
     self.assertIn('resumed at step 12', again.stdout)
-    self.assertEqual(_final(cut), reference)
+    self.assertEqual(final(cut), reference)
 
     # Another configuration refuses, and says what differs.
     other = _run(whole, '--learning_rate=0.5', code=1)
@@ -143,41 +146,6 @@ class ResumeTest(absltest.TestCase):
     # The trainer's last line and the evaluator agree on the same weights.
     for a, b in zip(report['nme'], lines[-1]['nme'], strict=True):
       self.assertAlmostEqual(a, b, places=3)
-
-  @unittest.skipUnless(thorough.THOROUGH, 'minutes; PIFA_JAX_THOROUGH=1 runs it')
-  def test_killed_at_random_times_100_times(self):
-    folder = tempfile.mkdtemp()
-    # Not the other tests': one of them wants nothing compiled yet.
-    cache = f'--cache_dir={folder}/cache'
-    whole = os.path.join(folder, 'whole')
-    _run(whole, cache, steps=40)
-    # Again, with all that the first one drew and compiled: how long the others take.
-    began = time.monotonic()
-    _run(os.path.join(folder, 'again'), cache, steps=40)
-    duration = time.monotonic() - began
-    reference = _final(whole)
-    rng, kills, run = random.Random(0), 0, 0
-    while kills < 100:
-      process = subprocess.Popen(
-        program_runs.command(*_train(os.path.join(folder, str(run)), cache, steps=40)),
-        cwd=program_runs.ROOT,
-        text=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=program_runs.environment(),
-      )
-      try:
-        _, said = process.communicate(timeout=rng.uniform(0, duration))
-      except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        kills += 1
-        continue
-      self.assertEqual(process.returncode, 0, said)
-      self.assertEqual(_final(os.path.join(folder, str(run))), reference)
-      run += 1
-    _run(os.path.join(folder, str(run)), cache, steps=40)
-    self.assertEqual(_final(os.path.join(folder, str(run))), reference)
 
 
 class ErrorTest(absltest.TestCase):

@@ -3,7 +3,7 @@
 python -m tests.faults --workdir=FOLDER [--rows=R5,S3] [--scale=short|full]
 
 It prints one table. The exit code is 0 if no row failed; a row that is not built is
-printed as such.
+printed as such. At full scale the runs of the trainer (R1 to R4) take hours.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 from tests.faults import (
   bad_numbers,
   checkpoint_faults,
+  cut_runs,
   full_disk,
   hostile_files,
   parsers,
@@ -10,10 +11,10 @@ from tests.faults import (
 from tests.faults.tally import Row
 
 ROWS = {
-  'R1': Row('same seed twice'),
-  'R2': Row('stopped at step k, gone on'),
-  'R3': Row('kill -9 at a random time', left='tests/experiments/train_test.py does'),
-  'R4': Row('SIGTERM, SIGINT'),
+  'R1': Row('same seed twice', cut_runs.twice, 'accelerators'),
+  'R2': Row('stopped at step k, gone on', cut_runs.stopped),
+  'R3': Row('kill -9 at a random time', cut_runs.killed),
+  'R4': Row('SIGTERM, SIGINT', cut_runs.told_to_stop, 'a second signal'),
   'R5': Row('file deleted, emptied, cut', checkpoint_faults.missing_and_cut),
   'R6': Row('bit flip, zeroed page', checkpoint_faults.flipped_and_zeroed),
   'R7': Row('all checkpoints bad', checkpoint_faults.all_bad),
