@@ -297,6 +297,8 @@ def train_step(
   if loss.hidden_weight:
     batch = place_hidden(batch, landmark_model)
 
+  # One bad crop spoils all losses, through the statistics of the batch.
+  finite_crops = jnp.isfinite(batch.image).all(axis=(1, 2, 3)) | (batch.weight == 0)
   # An error can be measured of the faces with a visible landmark alone.
   labelled = jnp.any(batch.visible, axis=1)
   total, num_labelled = parallel.sum_over_devices(
@@ -343,18 +345,18 @@ def train_step(
   def apply(params, opt_state, unused_old_stats):
     updates, opt_state = optimizer.update(grads, opt_state, params)
     updates = _without_frozen(updates, network.config.frozen_blocks)
-    found = jnp.ones(len(jax.tree.leaves(grads)), bool), jnp.ones_like(labelled)
-    return optax.apply_updates(params, updates), opt_state, batch_stats, found
+    leaves = jnp.ones(len(jax.tree.leaves(grads)), bool)
+    return optax.apply_updates(params, updates), opt_state, batch_stats, leaves
 
   def skip(params, opt_state, old_stats):
-    leaves = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)])
-    # One bad crop spoils all losses, through the statistics of the batch.
-    crops = jnp.isfinite(batch.image).all(axis=(1, 2, 3)) | (batch.weight == 0)
-    return params, opt_state, old_stats, (leaves, crops)
+    # Their squares, as in the norm; `isfinite(leaf).all()` would write a second leaf.
+    squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)]
+    leaves = jnp.isfinite(jnp.stack(squares))
+    return params, opt_state, old_stats, leaves
 
   # A branch, not a `where` a leaf: that one reads every old leaf beside its new
   # one, so that neither is written in place (BUILD_NOTES.md D-50).
-  params, opt_state, batch_stats, (finite_leaves, finite_crops) = jax.lax.cond(
+  params, opt_state, batch_stats, finite_leaves = jax.lax.cond(
     finite, apply, skip, state.params, state.opt_state, state.batch_stats
   )
   finite_faces, finite_crops = parallel.join_devices(
