@@ -119,9 +119,9 @@ class Checkpointer:
         self._state.save(folder / 'state', jax.device_get(state))
         self._state.wait_until_finished()
       _write_json(folder / 'meta.json', {'meta': meta, 'metrics': metrics or {}})
+      manifest = {'step': step, 'metrics': metrics or {}, 'files': _hash_files(folder)}
       _write_json(
-        self._manifest_path(step),
-        {'step': step, 'metrics': metrics or {}, 'files': _hash_files(folder)},
+        self._manifest_path(step), {**manifest, 'sha256': _hash_json(manifest)}
       )
     # RuntimeError: what Orbax's background thread may wrap an OSError in.
     except (OSError, ValueError, RuntimeError) as error:
@@ -276,6 +276,12 @@ class Checkpointer:
     wanted = manifest.get('files')
     if not isinstance(wanted, dict) or 'meta.json' not in wanted:
       return f'{manifest_name} cannot be read'
+    digest = manifest.pop('sha256', None)
+    # Those of earlier versions have no hash of their own.
+    if not {*manifest} <= {'step', 'metrics', 'files'} or (
+      digest is not None and digest != _hash_json(manifest)
+    ):
+      return f'{manifest_name} has changed'
     folder = self._folder(step)
     for name, digest in wanted.items():
       path = folder / name
@@ -286,8 +292,7 @@ class Checkpointer:
           return f'{name} has changed'
       except (OSError, ValueError) as error:
         return f'{name} cannot be read: {_first_line(error)}'
-    # Nothing signs the manifest, but its other content is repeated in a file that is
-    # hashed.
+    # Its other content is repeated in a file that is hashed.
     if manifest.get('step') != step or manifest.get('metrics') != _read_json(
       folder / 'meta.json'
     ).get('metrics'):
@@ -303,10 +308,7 @@ class Checkpointer:
     Returns:
       The digits.
     """
-    files = json.dumps(
-      _read_json(self._manifest_path(step)).get('files'), sort_keys=True
-    )
-    return hashlib.sha256(files.encode()).hexdigest()[:12]
+    return _hash_json(_read_json(self._manifest_path(step)).get('files'))[:12]
 
   def put_aside(self) -> None:
     """Renames the folder: the run starts over, and nothing is deleted."""
@@ -392,6 +394,11 @@ def _first_line(error):
   if 'No space left' in str(error):  # at the end of a page of tensorstore's
     return 'no space left on the device'
   return str(error).strip().split('\n')[0][:200] or type(error).__name__
+
+
+def _hash_json(content):
+  text = json.dumps(content, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _hash_file(path):

@@ -170,6 +170,23 @@ class DamageTest(CheckpointsTestCase):
       self.assertIn(checkpoints.Checkpointer(self.root).best_step(), (1, 2))
 
 
+  def test_a_changed_manifest_is_named_itself(self):
+    self.save(1, 2)
+    path = self.root / 'step_2.manifest.json'
+    good = json.loads(path.read_text())
+    name, digest = next(iter(good['files'].items()))
+    files = {**good['files'], name: digest[::-1]}
+    renamed = {'sha257' if key == 'sha256' else key: good[key] for key in good}
+    for content in ({**good, 'files': files}, {**good, 'step': 3}, renamed):
+      path.write_text(json.dumps(content))
+      problem = self.checkpointer.problem(2)
+      self.assertEqual(problem, 'step_2.manifest.json has changed')
+    # Written before manifests had a hash of their own.
+    del good['sha256']
+    path.write_text(json.dumps(good))
+    self.assertIsNone(self.checkpointer.problem(2))
+
+
 class UnfinishedTest(CheckpointsTestCase):
   def test_leftovers_are_skipped_and_removed(self):
     self.save(1)
