@@ -169,7 +169,6 @@ class DamageTest(CheckpointsTestCase):
       self.assertRestored(self.restored(), 1)
       self.assertIn(checkpoints.Checkpointer(self.root).best_step(), (1, 2))
 
-
   def test_a_changed_manifest_is_named_itself(self):
     self.save(1, 2)
     path = self.root / 'step_2.manifest.json'
