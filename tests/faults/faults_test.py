@@ -1,5 +1,6 @@
 """The fault suite in short; and each of its rows fails without the defence."""
 
+import concurrent.futures
 import logging
 import pathlib
 import tempfile
@@ -7,6 +8,7 @@ from unittest import mock
 import zipfile
 
 from absl.testing import absltest, parameterized
+import jax.numpy as jnp
 import numpy as np
 
 from pifa_jax.files import array_files, images
@@ -14,8 +16,11 @@ from pifa_jax.learning import checkpoints
 from tests.faults import (
   bad_numbers,
   checkpoint_faults,
+  dying_workers,
   full_disk,
   hostile_files,
+  hostile_folders,
+  hostile_poses,
   parsers,
   rows,
   tally,
@@ -45,6 +50,9 @@ class RowsTest(FaultsTestCase):
     hostile_files.memory_bombs,
     hostile_files.hostile_text,
     bad_numbers.non_finite,
+    dying_workers.workers,
+    hostile_poses.numbers_of_faces,
+    hostile_poses.gradients,
   )
   def test_row(self, run):
     self.check(run(self.scale))
@@ -59,6 +67,14 @@ class RowsTest(FaultsTestCase):
     logging.disable(logging.WARNING)  # one line a damaged checkpoint
     self.addCleanup(logging.disable, logging.NOTSET)
     self.check(parsers.fuzz(name, self.scale.folder, 150))
+
+
+class FoldersTest(FaultsTestCase):
+  @parameterized.parameters(
+    hostile_folders.outputs, hostile_folders.photos, hostile_folders.names
+  )
+  def test_row(self, run):
+    self.check(run(self.scale))
 
 
 class DefencesTest(FaultsTestCase):
@@ -95,6 +111,20 @@ class DefencesTest(FaultsTestCase):
     with mock.patch.object(images, 'decode_image', side_effect=[None, *[KeyError] * 9]):
       found = parsers.fuzz('image', self.scale.folder, 9)
     self.assertEqual((found.tried, found.other), (10, 10))
+
+  def test_gradients_of_an_unguarded_norm(self):
+    def unguarded(model, face, **more):
+      drawn = hostile_poses.visualization.visualize(model, face, **more)
+      return drawn / jnp.linalg.norm(face.camera[0, :3])
+
+    found = hostile_poses.gradients(self.scale, unguarded)
+    self.assertEqual(found.notes, len(found.notes) * ['silent: zero: not finite'])
+    self.assertGreater(found.silent, 10)
+
+  def test_a_worker_whose_error_is_kept(self):
+    with mock.patch.object(concurrent.futures.Future, 'result', return_value=()):
+      found = dying_workers.workers(self.scale)
+    self.assertFalse(found.passed)
 
 
 class TableTest(FaultsTestCase):
