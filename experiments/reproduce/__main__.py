@@ -180,7 +180,7 @@ def _make_table(folder, table, found, seeds):
     title=statement.partition(', N=')[0],
     cells=cells,
     scale=f.scale,
-    settings=_settings(found),
+    settings=_settings(found, table.variant),
     seeds=seeds,
     statement=statement,
     device=_device(),
@@ -192,11 +192,13 @@ def _make_table(folder, table, found, seeds):
   print(f'Written: {", ".join(path.name for path in paths)} in {folder}\n', flush=True)
 
 
-def _settings(found):
-  """Flags of the base as a page shows them, without the folders of this machine."""
-  base = variants.VARIANTS[variants.BASE]
-  values = variants.flags_of(base, found.scale, found.data, found.given)
-  shown = {name: text for name, text in values.items() if name not in runs.NO_PART}
+def _settings(found, variant):
+  """Flags of a variant as a page shows them, without the folders of this machine."""
+  values = variants.flags_of(
+    variants.VARIANTS[variant], found.scale, found.data, found.given
+  )
+  hidden = {*runs.NO_PART} - {'initial_weights'}
+  shown = {name: text for name, text in values.items() if name not in hidden}
   return {**shown, **{name: 'FOLDER' for name in shown if name.endswith('_dir')}}
 
 

@@ -148,6 +148,7 @@ _TABLE_5 = Table(
   base_first=False,
   on_photos=True,
   statement=lambda found, seed: found.w300(seed, 'full')['statement'],
+  variant=variants.FINE_TUNED,
 )
 
 

@@ -24,7 +24,7 @@ class Column:
     title: of the test faces.
     cells: row -> numbers.
     scale: name of the scale.
-    settings: flags of the base that change what it computes, name -> text.
+    settings: flags of the table's variant that change what it computes, name -> text.
     seeds: of the runs.
     statement: what was measured how, of the base with the first seed; '' if there is
       none.
@@ -178,7 +178,7 @@ def markdown(
     parts.append('\n'.join(f'- {note}' for note in table.notes))
   if picture:
     parts.append(f'![{table.title}]({picture})')
-  parts += [f'`{column.kind}`: {_how(column)}' for column in columns]
+  parts += [f'`{column.kind}`: {_how(table, column)}' for column in columns]
   return '\n\n'.join(parts) + '\n'
 
 
@@ -220,14 +220,17 @@ def _short(column):
   return f'trained on {trained}, scale {column.scale}'
 
 
-def _how(column):
+_WHO = {variants.BASE: 'the base is', variants.FINE_TUNED: 'the shipped weights are'}
+
+
+def _how(table, column):
   """Where the numbers of a column come from."""
   flags = ' '.join(f'--{name}={text}' for name, text in sorted(column.settings.items()))
   seeds = ', '.join(map(str, column.seeds))
   statement = f'{column.statement}. ' if column.statement else ''
   return (
-    f'{statement}Scale {column.scale}, seeds {seeds}, {column.device}; the base is '
-    f'trained with `{flags}`.'
+    f'{statement}Scale {column.scale}, seeds {seeds}, {column.device}; '
+    f'{_WHO[table.variant]} trained with `{flags}`.'
   )
 
 

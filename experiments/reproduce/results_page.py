@@ -77,7 +77,8 @@ def _commands(found):
   for key, columns in found.items():
     for column in columns:
       scale = variants.SCALES[column.scale]
-      usual = scale.flags_of(column.data)
+      variant = variants.VARIANTS[TABLES[key].variant]
+      usual = variants.flags_of(variant, scale, column.data, {})
       flags = [f'--data={column.data}'] if column.data != 'synthetic' else []
       flags += [f'--scale={scale.name}', f'--seeds={len(column.seeds)}']
       flags += [f'--seed={column.seeds[0]}'] if column.seeds[0] else []

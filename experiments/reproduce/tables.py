@@ -55,6 +55,7 @@ class Table:
     base_first: whether its networks count as evidence only if the base has learned.
     on_photos: whether its numbers are of photos, whatever the training data.
     statement: (measures, seed) -> what was measured how.
+    variant: whose training stands below the table.
   """
 
   key: str
@@ -67,6 +68,7 @@ class Table:
   base_first: bool = True
   on_photos: bool = False
   statement: Callable[[Measures, int], str] = Measures.statement
+  variant: str = BASE
 
 
 def measure(table: Table, found: Measures, seeds: Iterable[int]) -> dict[str, Cell]:
