@@ -14,6 +14,7 @@ import numpy as np
 from pifa_jax.files import array_files, images
 from pifa_jax.learning import checkpoints
 from tests.faults import (
+  bad_labels,
   bad_numbers,
   checkpoint_faults,
   dying_workers,
@@ -71,7 +72,7 @@ class RowsTest(FaultsTestCase):
 
 class FoldersTest(FaultsTestCase):
   @parameterized.parameters(
-    hostile_folders.outputs, hostile_folders.photos, hostile_folders.names
+    hostile_folders.outputs, bad_labels.samples, hostile_folders.names
   )
   def test_row(self, run):
     self.check(run(self.scale))

@@ -1,6 +1,7 @@
 """The list of faults: what is tried by which function, and what is not built."""
 
 from tests.faults import (
+  bad_labels,
   bad_numbers,
   checkpoint_faults,
   cut_runs,
@@ -28,7 +29,7 @@ ROWS = {
     bad_numbers.non_finite,
     'exit 4 after K in a row; photos are bytes, and there is no loss scale',
   ),
-  'R11': Row('bad photos among good ones', hostile_folders.photos, 'labels'),
+  'R11': Row('bad photos, boxes, labels among good ones', bad_labels.samples),
   'R12': Row('checkpoint of another network', checkpoint_faults.foreign),
   'R13': Row('two trainers, one folder', checkpoint_faults.two_trainers),
   'R14': Row(
