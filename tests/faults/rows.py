@@ -18,7 +18,7 @@ ROWS = {
   'R1': Row('same seed twice', cut_runs.twice, 'accelerators'),
   'R2': Row('stopped at step k, gone on', cut_runs.stopped),
   'R3': Row('kill -9 at a random time', cut_runs.killed),
-  'R4': Row('SIGTERM, SIGINT', cut_runs.told_to_stop, 'a second signal'),
+  'R4': Row('SIGTERM, SIGINT, once and twice', cut_runs.told_to_stop),
   'R5': Row('file deleted, emptied, cut', checkpoint_faults.missing_and_cut),
   'R6': Row('bit flip, zeroed page', checkpoint_faults.flipped_and_zeroed),
   'R7': Row('all checkpoints bad', checkpoint_faults.all_bad),
