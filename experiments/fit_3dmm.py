@@ -22,7 +22,14 @@ from absl import flags
 import jax
 import numpy as np
 
-from experiments.lib import cli, data_loading, figures, output_files, path_flags
+from experiments.lib import (
+  cli,
+  data_loading,
+  figures,
+  output_files,
+  path_flags,
+  terminal,
+)
 from pifa_jax import face_models
 from pifa_jax.datasets import label_fitting, registry, w300lp
 from pifa_jax.datasets.samples import MissingSplitError, Sample, landmark_problem
@@ -162,7 +169,7 @@ def main(run: cli.Run) -> int:
     faces, failures = _read_data_set(f)
   if not faces:
     for name, reason in failures[:10]:
-      _log(f'{name}: {reason}')
+      _log(terminal.printable(f'{name}: {reason}'))
     raise cli.UserError(
       f'No landmarks in {f.input or f.data_dir} can be used; name a file or folder '
       'with faces of at least 4 visible points.'
@@ -297,7 +304,7 @@ def _read_files(path: pathlib.Path, workdir: str) -> tuple[list[_Face], _Failure
   if others:
     _log(
       f'Skipped {output_files.count_of(len(others), "file")} without landmarks: '
-      f'{", ".join(output_files.printable(name) for name, _ in others[:5])}'
+      f'{", ".join(terminal.printable(name) for name, _ in others[:5])}'
       f'{", ..." if len(others) > 5 else ""}.'
     )
   return faces, failures
@@ -599,15 +606,15 @@ def _report(rows: list[_Row], writer: _Writer, workdir: str) -> None:
     )
   for row in rows:
     if row.contradiction:
-      print(f'doubtful: {output_files.printable(row.name)}: {row.contradiction}')
+      print(f'doubtful: {terminal.printable(row.name)}: {row.contradiction}')
   for row, outlier in _with_outliers(rows):
     if outlier and not row.contradiction:
       print(
-        f'outlier: {output_files.printable(row.name)}, {100 * row.residual:.2f} %; '
+        f'outlier: {terminal.printable(row.name)}, {100 * row.residual:.2f} %; '
         'check its landmarks.'
       )
   for name, reason in writer.failures:
-    _log(f'failed: {name}: {reason}')
+    _log(terminal.printable(f'failed: {name}: {reason}'))
   if writer.without_photo:
     _log(
       f'{number(writer.without_photo, "face")} without a photo beside the landmarks: '

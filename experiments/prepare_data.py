@@ -17,7 +17,7 @@ import zipfile
 
 from absl import flags
 
-from experiments.lib import cli, data_loading, output_files, path_flags
+from experiments.lib import cli, data_loading, output_files, path_flags, terminal
 from pifa_jax import face_models
 from pifa_jax.datasets import registry
 from pifa_jax.datasets.samples import Reject
@@ -106,7 +106,8 @@ def main(run: cli.Run) -> int:
   with output_files.new_table(os.path.join(workdir, 'rejects.csv')) as file:
     csv.writer(file).writerows([('split', 'name', 'reason'), *rejects])
   for split, name, reason in rejects[:20]:
-    print(f'rejected: {split}, {name}: {reason}', file=sys.stderr)
+    text = terminal.printable(f'{split}, {name}: {reason}')
+    print(f'rejected: {text}', file=sys.stderr)
   if f.strict and problems:
     raise cli.UserError(
       f'--strict: {problems[0]} Add what is missing, or leave --strict off.'

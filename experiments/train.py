@@ -19,10 +19,10 @@ from experiments.lib import (
   data_loading,
   figures,
   metrics_file,
-  output_files,
   restore,
   scoring,
   stop_signal,
+  terminal,
 )
 from experiments.lib import config as config_lib
 from pifa_jax import face_models
@@ -340,7 +340,7 @@ class _Trainer:
         continue
       leaves = [names[i] for i in np.flatnonzero(~finite['finite_leaves'])]
       faces = [
-        output_files.printable(self._data.crops.names[row])
+        terminal.printable(self._data.crops.names[row])
         for row in rows[~finite['finite_faces']]
       ]
       _log(

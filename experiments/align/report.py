@@ -6,7 +6,7 @@ import json
 import pathlib
 from typing import Any
 
-from experiments.lib import cli, output_files
+from experiments.lib import cli, output_files, terminal
 from pifa_jax.files.formats import write_atomically
 
 _MOST_SHOWN = 20  # failures on the terminal
@@ -90,7 +90,7 @@ def report(
   failures.write(workdir / 'failures.jsonl')
   for line in failures.lines[:_MOST_SHOWN]:
     face = f', face {line["face"]}' if 'face' in line else ''
-    log(f'failed: {output_files.printable(line["image"])}{face}: {line["reason"]}')
+    log(terminal.printable(f'failed: {line["image"]}{face}: {line["reason"]}'))
   if len(failures) > _MOST_SHOWN:
     log(f'failed: {len(failures) - _MOST_SHOWN} more, see failures.jsonl.')
   number = output_files.count_of

@@ -22,7 +22,7 @@ import urllib.parse
 import numpy as np
 from PIL import Image
 
-from experiments.lib import output_files
+from experiments.lib import terminal
 from pifa_jax.files.formats import write_atomically
 from pifa_jax.geometry import photo_mesh
 from pifa_jax.results import overlays
@@ -98,7 +98,7 @@ class ContactSheet:
     confidence = None if face.confidence is None else float(face.confidence)
     self._faces.append(
       {
-        'name': output_files.printable(name),
+        'name': terminal.printable(name),
         'face': int(number),
         'picture': picture,
         'mesh': mesh,
@@ -133,9 +133,9 @@ class ContactSheet:
     """
     self._faces.append(
       {
-        'name': output_files.printable(name),
+        'name': terminal.printable(name),
         'face': number,
-        'reason': output_files.printable(reason),
+        'reason': terminal.printable(reason),
       }
     )
 
@@ -170,7 +170,7 @@ class ContactSheet:
         f"script-src 'sha256-{digest}' 'self' file:; base-uri 'none'; "
         "form-action 'none'"
       ),
-      'title': html.escape(output_files.printable(self.title)),
+      'title': html.escape(terminal.printable(self.title)),
       'style': (_HERE / 'page.css').read_text(encoding='utf-8'),
       'script': script,
       # No tag can begin in it.

@@ -20,7 +20,7 @@ from typing import Any
 from absl import app, flags
 from absl import logging as absl_logging
 
-from experiments.lib import path_flags
+from experiments.lib import path_flags, terminal
 from pifa_jax.files import compiled_programs
 from pifa_jax.learning.checkpoints import CheckpointError
 
@@ -114,7 +114,7 @@ def _guarded(main, argv):
   # What the library raises on bad input is already one sentence.
   except (UserError, CheckpointError, ValueError, OSError) as error:
     reason = _sentence(error)
-    print(f'{name}: {reason}', file=sys.stderr)
+    print(terminal.printable(f'{name}: {reason}', keep='\n'), file=sys.stderr)
     if os.environ.get('PIFA_JAX_TRACEBACK'):
       traceback.print_exc()
     else:

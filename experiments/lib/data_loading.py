@@ -8,7 +8,7 @@ from typing import Any
 from absl import flags
 import numpy as np
 
-from experiments.lib import derived_flags, synthetic_data
+from experiments.lib import derived_flags, synthetic_data, terminal
 from pifa_jax.datasets import crop_cache, label_fitting, registry, tfds_records
 from pifa_jax.datasets.samples import MissingSplitError, SampleSet
 from pifa_jax.face_models import face_model_hash, load_face_model, load_landmark_ids
@@ -486,8 +486,8 @@ def _no_face(settings, split, rejects):
   )
   if not rejects:
     return f'{sentence}.'
-  reasons = f'{len(rejects)} cannot, the first: {rejects[0].name}: {rejects[0].reason}'
-  return f'{sentence}; {reasons}.'
+  first = f'{rejects[0].name}: {rejects[0].reason}'
+  return f'{sentence}; {len(rejects)} cannot, the first: {first}.'
 
 
 def read(
@@ -619,7 +619,9 @@ def _log_crops(split, arrays, rejects, scheme, log):
     fit = f'mean residual of P {residual:.2f} % of the face, '
   log(
     f'{split}: {len(arrays["names"])} faces, {fit}{len(rejects)} rejected'
-    + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10])
+    + ''.join(
+      '\n  ' + terminal.printable(f'{r.name}: {r.reason}') for r in rejects[:10]
+    )
   )
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 from typing import Any, TextIO
-import unicodedata
 
 from experiments.lib import cli
 from pifa_jax.files.formats import write_atomically
@@ -149,23 +148,6 @@ def write_json(path: str | os.PathLike[str], value: Any, indent: int = 2) -> Non
   """
   text = json.dumps(cli.json_value(value), indent=indent) + '\n'
   write_atomically(path, text.encode())
-
-
-def printable(name: str) -> str:
-  """A file's name for a line of text.
-
-  Args:
-    name: as the system gave it.
-
-  Returns:
-    The name with control characters and bytes that are no text escaped.
-  """
-  return ''.join(
-    character.encode('unicode_escape', 'surrogatepass').decode('ascii')
-    if unicodedata.category(character) in ('Cc', 'Cs')
-    else character
-    for character in name
-  )
 
 
 def count_of(number: int, what: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.lib import terminal
 from pifa_jax.datasets import (
   crop_cache,
   hair_binding,
@@ -295,7 +296,9 @@ def read_backgrounds(files: list[pathlib.Path], log: Log) -> np.ndarray | None:
   log(
     f'Squares for the backgrounds: {len(squares)}, of photos: '
     f'{len(files) - len(rejects)} of {len(files)}'
-    + ''.join(f'\n  {r.name}: {r.reason}' for r in rejects[:10])
+    + ''.join(
+      '\n  ' + terminal.printable(f'{r.name}: {r.reason}') for r in rejects[:10]
+    )
   )
   return squares
 

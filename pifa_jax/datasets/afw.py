@@ -17,6 +17,7 @@ from pifa_jax.datasets.samples import (
   Sample,
   SampleSet,
   data_root,
+  far_box,
   photo_samples,
 )
 from pifa_jax.files.images import image_key
@@ -135,12 +136,16 @@ def _sample(name, box, pose, points, group):
     # the yaw bins.
     angles = np.array([np.nan, yaw, np.nan], np.float32)
   # From pixel (x1, y1) to pixel (x2, y2), both counted from 1 and inside.
+  outer = np.array([*(low - 1.5), *(high - low + 1.0)], np.float32)
+  problem = far_box(outer, points, visible)
+  if problem:
+    raise ValueError(problem)
   return Sample(
     name,
     b'',
     np.where(visible[:, None], points, np.nan).astype(np.float32),
     visible,
-    np.array([*(low - 1.5), *(high - low + 1.0)], np.float32),
+    outer,
     pose=angles,
     group=group,
   )

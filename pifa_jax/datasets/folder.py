@@ -12,6 +12,7 @@ from pifa_jax.datasets.samples import (
   Sample,
   SampleSet,
   data_root,
+  far_box,
   landmark_box,
   landmark_problem,
   photo_samples,
@@ -201,6 +202,9 @@ def _sample(labels, number, name, *, group):
     raise ValueError(problem)
   has_box = labels.boxes is not None and np.isfinite(labels.boxes[number]).all()
   box = labels.boxes[number] if has_box else landmark_box(points, visible)
+  problem = far_box(box, points, visible)
+  if problem:
+    raise ValueError(problem)
   return Sample(
     name,
     b'',

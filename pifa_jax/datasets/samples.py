@@ -208,7 +208,22 @@ def label_problem(
     return problem
   if max(np.abs(points[visible]).max(), np.abs(box).max()) > _FARTHEST:
     return f'a coordinate is beyond {_FARTHEST} pixels'
+  return far_box(box, points, visible) or impossible_points(points, visible)
+
+
+def far_box(box: np.ndarray, points: np.ndarray, visible: np.ndarray) -> str | None:
+  """Says so if a box is that of another face, or in another unit.
+
+  Args:
+    box: (4,) outer edges, with an area.
+    points: (N, 2) pixels.
+    visible: (N,) bool, at least one.
+
+  Returns:
+    A reason to reject the face; None if a landmark lies within two sizes of the box
+    from its centre.
+  """
   centre, size = box[:2] + box[2:] / 2, np.sqrt(box[2] * box[3])
   if np.min(np.abs(points[visible] - centre).max(axis=1)) > 2 * size:
     return 'the box is nowhere near the landmarks'
-  return impossible_points(points, visible)
+  return None

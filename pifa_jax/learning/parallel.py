@@ -28,6 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pifa_jax.learning.batching import CropRows
@@ -143,19 +144,25 @@ def split_over(tree: Any, num_devices: int) -> Any:
   )
 
 
-def join_devices(values: Array, axis_name: str | None) -> Array:
-  """Puts the devices' shares one after the other, as `split_over` parted them.
+def place_share(values: Array, axis_name: str | None) -> Array:
+  """Puts a device's share where it lies in the whole batch; zeros stand elsewhere.
+
+  The sum over the devices is the whole, as `split_over` parted it. So what is summed
+  anyway can bring it along, without a collective of its own.
 
   Args:
-    values: (B / D, ...) a share a device.
+    values: (B / D, ...) numbers.
     axis_name: see `sum_over_devices`.
 
   Returns:
-    (B, ...), the same on all devices.
+    (B, ...).
   """
   if axis_name is None:
     return values
-  return jax.lax.all_gather(values, axis_name, tiled=True)
+  num_devices = jax.lax.axis_size(axis_name)
+  whole = jnp.zeros((num_devices, *values.shape), values.dtype)
+  whole = whole.at[jax.lax.axis_index(axis_name)].set(values)
+  return whole.reshape(-1, *values.shape[1:])
 
 
 def sum_over_devices(tree: Any, axis_name: str | None) -> Any:

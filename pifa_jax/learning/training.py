@@ -336,9 +336,15 @@ def train_step(
   (value, (batch_stats, per_block, nme, finite_faces)), grads = jax.value_and_grad(
     objective, has_aux=True
   )(state.params)
-  grads, value, per_block, nme = parallel.sum_over_devices(
-    (grads, value, per_block, nme), axis_name
+  # Flags ride with a sum that is taken anyway: every further collective is one more
+  # that devices can hang in (BUILD_NOTES.md D-57).
+  bad = 1.0 - jnp.stack([finite_faces, finite_crops], axis=1)
+  bad = parallel.place_share(bad, axis_name)
+  grads, value, per_block, nme_and_bad = parallel.sum_over_devices(
+    (grads, value, per_block, jnp.concatenate([nme, bad.ravel()])), axis_name
   )
+  nme, bad = nme_and_bad[: len(nme)], nme_and_bad[len(nme) :]
+  finite_faces, finite_crops = (bad.reshape(-1, 2) == 0).T
   grad_norm = optax.tree.norm(grads)
   finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
 
@@ -359,9 +365,6 @@ def train_step(
   params, opt_state, batch_stats, finite_leaves = jax.lax.cond(
     finite, apply, skip, state.params, state.opt_state, state.batch_stats
   )
-  finite_faces, finite_crops = parallel.join_devices(
-    jnp.stack([finite_faces, finite_crops], axis=1), axis_name
-  ).T
   new_state = TrainState(
     step=state.step + 1,
     skipped=state.skipped + ~finite,

@@ -145,6 +145,17 @@ class NamesTest(FolderTestCase):
     found = folder.read_folder(self.root, 'train')
     self.assertIn('are they fractions', found.rejects[0].reason)
 
+  def test_a_box_that_is_nowhere_near_its_landmarks(self):
+    points, _ = miniatures.faces(2)
+    for number, shift in enumerate((0, 900)):
+      (self.root / f'{number}.jpg').write_bytes(miniatures.image(number))
+      face = points[number]
+      box = [*(face.min(axis=0) - shift), *np.ptp(face, axis=0)]
+      formats.write_json(self.root / f'{number}.json', face, np.ones(68, bool), box)
+    found = folder.read_folder(self.root, 'train')
+    self.assertEqual([s.name for s in found.samples], ['0.jpg'])
+    self.assertIn('nowhere near the landmarks', found.rejects[0].reason)
+
   def test_two_photos_with_one_file_of_labels(self):
     miniatures.write_folder(self.root, 1)
     (self.root / 'photo 0.png').write_bytes(miniatures.image(0, '.png'))

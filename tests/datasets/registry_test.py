@@ -402,6 +402,15 @@ class AfwTest(DataSetTestCase):
       np.testing.assert_allclose(sample.landmarks[seen], face[seen], atol=1e-5)
     self.assertEqual([s.pose[1] for s in found.samples], [0, 15, 30])
 
+  def test_a_box_that_is_nowhere_near_its_landmarks(self):
+    miniatures.write_afw(self.root)
+    content = scipy.io.loadmat(self.root / 'anno.mat')['anno']
+    content[0, 1][0, 0] += 900
+    scipy.io.savemat(self.root / 'anno.mat', {'anno': content})
+    found = registry.read('afw', self.root, 'test')
+    self.assertLen(found.samples, 2)
+    self.assertIn('nowhere near the landmarks', found.rejects[0].reason)
+
   def test_damage(self):
     miniatures.write_afw(self.root)
     (self.root / 'testimages' / '1000.jpg').unlink()

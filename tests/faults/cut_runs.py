@@ -9,6 +9,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 
 from pifa_jax.learning import checkpoints
@@ -172,9 +173,9 @@ def told_to_stop(scale: Scale) -> Tally:
     scale: one each or twenty.
 
   Returns:
-    The counts.
+    The counts, those of `second_signals` among them.
   """
-  tally, runs = Tally(), _Runs(scale)
+  tally, runs = second_signals(scale), _Runs(scale)
   rng = random.Random(1)
   for number, wanted in ((signal.SIGTERM, 75), (signal.SIGINT, 130)):
     for repeat in range(scale.count(1, 20)):
@@ -191,4 +192,50 @@ def told_to_stop(scale: Scale) -> Tally:
         tally.add('silent', f'{name}: step {last} was taken, {saved} saved')
       else:
         tally.add('clean')
+  return tally
+
+
+# The main thread is in code that is not Python's, as it is while XLA compiles or waits.
+_BUSY = """
+import hashlib
+from experiments.lib.stop_signal import StopSignal
+stop = StopSignal()
+print('busy', flush=True)
+hashlib.pbkdf2_hmac('sha256', b'', b'', 2_000_000_000)
+"""
+
+
+def second_signals(scale: Scale) -> Tally:
+  """R4: a second signal ends a process at once, whatever its main thread does.
+
+  Args:
+    scale: one process, or twenty of either signal.
+
+  Returns:
+    The counts.
+  """
+  tally = Tally()
+  signals = (signal.SIGTERM, signal.SIGINT) * 20
+  for number in signals[: scale.count(1, len(signals))]:
+    with subprocess.Popen(
+      [sys.executable, '-c', _BUSY],
+      cwd=program_runs.ROOT,
+      stdout=subprocess.PIPE,
+      env=program_runs.environment(),
+    ) as process:
+      assert process.stdout is not None
+      process.stdout.readline()
+      process.send_signal(number)
+      time.sleep(0.3)  # two that wait together are one
+      if process.poll() is not None:
+        tally.add('silent', f'the first {number.name} ended it')
+        continue
+      process.send_signal(number)
+      try:
+        code = process.wait(timeout=10)
+        fine = code == 128 + number
+        tally.add('clean' if fine else 'other', f'second {number.name}: exit {code}')
+      except subprocess.TimeoutExpired:
+        process.kill()
+        tally.add('other', f'second {number.name}: it went on for 10 s')
   return tally

@@ -14,8 +14,10 @@ import numpy as np
 from pifa_jax.files import array_files, images
 from pifa_jax.learning import checkpoints
 from tests.faults import (
+  bad_labels,
   bad_numbers,
   checkpoint_faults,
+  cut_runs,
   dying_workers,
   full_disk,
   hostile_files,
@@ -50,6 +52,7 @@ class RowsTest(FaultsTestCase):
     hostile_files.memory_bombs,
     hostile_files.hostile_text,
     bad_numbers.non_finite,
+    cut_runs.second_signals,
     dying_workers.workers,
     hostile_poses.numbers_of_faces,
     hostile_poses.gradients,
@@ -71,7 +74,7 @@ class RowsTest(FaultsTestCase):
 
 class FoldersTest(FaultsTestCase):
   @parameterized.parameters(
-    hostile_folders.outputs, hostile_folders.photos, hostile_folders.names
+    hostile_folders.outputs, bad_labels.samples, hostile_folders.names
   )
   def test_row(self, run):
     self.check(run(self.scale))

@@ -1,6 +1,7 @@
 """R9, R11 and S6: folders, photos and names that people's machines really hold.
 
-All of them go through experiments.align, in a process of its own.
+All of them go through experiments.align, in a process of its own; names that stand in
+lists of data sets go through the readers.
 """
 
 import json
@@ -10,7 +11,10 @@ import subprocess
 
 import numpy as np
 from PIL import Image
+import scipy.io
 
+from experiments.lib import output_files
+from pifa_jax.datasets import registry
 from tests import miniatures, program_runs
 from tests.faults.tally import Scale, Tally
 
@@ -19,15 +23,20 @@ _FEW = 40
 _MANY = 1000
 
 
-def _align(photos, out, *flags):
-  """The finished process."""
+def _align(photos, out, *flags, more=None):
+  """The finished process; `more` has a second box for some photos."""
   names = sorted(
     os.fsdecode(path.relative_to(photos))
     for path in photos.rglob('*')
     if path.is_file()
   )
   boxes = photos.parent / 'boxes.json'
-  boxes.write_text(json.dumps({name: [_BOX] for name in names}))
+  seconds = more or {}
+  boxes.write_text(
+    json.dumps(
+      {name: [_BOX, *([seconds[name]] if name in seconds else [])] for name in names}
+    )
+  )
   command = program_runs.command(
     'align',
     f'--input={photos}',
@@ -140,15 +149,28 @@ def _bad_photos(folder):
       number += 1
 
 
+# Second boxes of photos that have a good one.
+_BAD_BOXES = (
+  [20, 20, 0, 56],
+  [20, 20, 56, -56],
+  [500, 500, 50, 50],
+  [0.2, 0.2, 0.5, 0.5],
+  [0, 0, 1e9, 50],
+  [float('nan'), 20, 56, 56],
+  [20, 20, 56],
+)
+
+
 def photos(scale: Scale) -> Tally:
-  """R11: bad photos among good ones.
+  """R11: bad photos among good ones, and bad boxes of good photos.
 
   Args:
     scale: 13 among 40, or 60 among 1,000.
 
   Returns:
-    The counts, one a bad photo and one for all others. Clean = rejected with a reason;
-    identical = read though it is unusual, or the same as without the rejected ones.
+    The counts, one a bad photo or box and one for all others. Clean = rejected with a
+    reason; identical = read though it is unusual, or the same as without the rejected
+    ones.
   """
   tally, root = Tally(), scale.folder
   folder = root / 'photos'
@@ -159,7 +181,8 @@ def photos(scale: Scale) -> Tally:
     name, data, can_be_read = next(bad)
     (folder / name).write_bytes(data)
     usable[name] = can_be_read
-  done = _align(folder, root / 'dirty', '--save=json')
+  second = {f'{number:04}.jpg': box for number, box in enumerate(_BAD_BOXES)}
+  done = _align(folder, root / 'dirty', '--save=json', more=second)
   if 'Traceback' in done.stderr or done.returncode != 3:
     tally.add('other', f'exit code {done.returncode}: {done.stderr[-300:]}')
     return tally
@@ -173,7 +196,11 @@ def photos(scale: Scale) -> Tally:
   )
   tally.add('identical' if text == wanted else 'silent', 'the others have changed')
   found = {json.loads(line)['image'] for line in text}
-  reasons = {line['image']: line for line in _lines(root / 'dirty' / 'failures.jsonl')}
+  failures = _lines(root / 'dirty' / 'failures.jsonl')
+  reasons = {line['image']: line for line in failures if 'face' not in line}
+  faces = {line['image'] for line in failures if line.get('face') == 1}
+  for name, box in second.items():
+    tally.add('clean' if name in faces else 'silent', f'the box {box} was used')
   for name, can_be_read in usable.items():
     reason = reasons.get(name, {}).get('reason', '')
     if can_be_read:
@@ -200,8 +227,55 @@ _NAMES = (
 )
 
 
+# Names in lists of data sets; the first two lead to a photo that is there.
+_PLACES = ('../secret.jpg', '{}/secret.jpg', '../../../etc/passwd', '-rf', 'a\0b.jpg')
+
+
+def _rename_first(name, place, named):
+  """Gives the first photo of a data set's list another name there."""
+  if name == 'coco':
+    path = place / 'annotations' / 'keypoints_train2017.json'
+    content = json.loads(path.read_text())
+    content['images'][0]['file_name'] = named
+    path.write_text(json.dumps(content))
+  elif name == 'wflw':
+    path = next(place.rglob('*_train.txt'))
+    path.write_text(path.read_text().replace('0--Parade/0_Parade_0.jpg', named))
+  else:
+    path = place / 'anno.mat'
+    table = scipy.io.loadmat(path)['anno']
+    table[0, 0] = named
+    scipy.io.savemat(path, {'anno': table})
+
+
+def _names_in_lists(tally, root):
+  """Counts names that lead out of a data set, in the lists of those that have any."""
+  secret = miniatures.image(77)
+  (root / 'secret.jpg').write_bytes(secret)
+  for name in ('coco', 'wflw', 'afw'):
+    for number, text in enumerate(_PLACES):
+      place, named = root / f'{name}_{number}', text.format(root)
+      place.mkdir()
+      miniatures.WRITERS[name](place)
+      _rename_first(name, place, named)
+      try:
+        found = registry.read(name, place, 'test' if name == 'afw' else 'train')
+      except (OSError, ValueError):
+        tally.add('clean')
+        continue
+      if any(sample.image_bytes == secret for sample in found.samples):
+        tally.add('silent', f'{name}: {named!r} was read')
+      elif not found.rejects and not found.missing:
+        tally.add('silent', f'{name}: {named!r} was left out without a word')
+      else:
+        tally.add('clean')
+  out = root / 'results'
+  for named in ('../../x', '/x', 'a/../../x'):
+    tally.refused(named, lambda named=named: output_files.output_path(out, named, '.o'))
+
+
 def names(scale: Scale) -> Tally:
-  """S6: photos whose names were chosen to do harm.
+  """S6: photos whose names were chosen to do harm, and such names in lists.
 
   Args:
     scale: where they lie.
@@ -210,6 +284,9 @@ def names(scale: Scale) -> Tally:
     The counts; identical = aligned, and nothing was written beside the work folder.
   """
   tally, root = Tally(), scale.folder
+  lists = root / 'lists'
+  lists.mkdir()
+  _names_in_lists(tally, lists)
   folder, out = root / 'photos', root / 'out'
   folder.mkdir()
   for seed, name in enumerate(_NAMES):

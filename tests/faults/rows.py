@@ -1,6 +1,7 @@
 """The list of faults: what is tried by which function, and what is not built."""
 
 from tests.faults import (
+  bad_labels,
   bad_numbers,
   checkpoint_faults,
   cut_runs,
@@ -17,7 +18,7 @@ ROWS = {
   'R1': Row('same seed twice', cut_runs.twice, 'accelerators'),
   'R2': Row('stopped at step k, gone on', cut_runs.stopped),
   'R3': Row('kill -9 at a random time', cut_runs.killed),
-  'R4': Row('SIGTERM, SIGINT', cut_runs.told_to_stop, 'a second signal'),
+  'R4': Row('SIGTERM, SIGINT, once and twice', cut_runs.told_to_stop),
   'R5': Row('file deleted, emptied, cut', checkpoint_faults.missing_and_cut),
   'R6': Row('bit flip, zeroed page', checkpoint_faults.flipped_and_zeroed),
   'R7': Row('all checkpoints bad', checkpoint_faults.all_bad),
@@ -28,7 +29,7 @@ ROWS = {
     bad_numbers.non_finite,
     'exit 4 after K in a row; photos are bytes, and there is no loss scale',
   ),
-  'R11': Row('bad photos among good ones', hostile_folders.photos, 'labels'),
+  'R11': Row('bad photos, boxes, labels among good ones', bad_labels.samples),
   'R12': Row('checkpoint of another network', checkpoint_faults.foreign),
   'R13': Row('two trainers, one folder', checkpoint_faults.two_trainers),
   'R14': Row(

@@ -1,5 +1,8 @@
 """Several devices: `pmap` and `shard_map` take the same step; shares of a batch."""
 
+import dataclasses
+from unittest import mock
+
 from absl.testing import absltest
 import jax
 from jax.sharding import PartitionSpec
@@ -16,17 +19,7 @@ class ShardMapTest(absltest.TestCase):
     step, start, *rest = make_step(parallel.AXIS)
     rows, ids = make_rows(8), np.arange(8, dtype=np.int32)
     rest = parallel.replicate(rest, devices)
-    # A copy, whose buffers will be donated.
-    state = parallel.replicate(jax.tree.map(np.array, start), devices)
     mapped = parallel.parallel(step, devices)
-    by_pmap = jax.device_get(
-      mapped(
-        state,
-        parallel.distribute(parallel.split_over(rows, 4), devices),
-        parallel.split_over(ids, 4),
-        *rest,
-      )
-    )
     # As the head of parallel.py has it.
     whole, share = PartitionSpec(), PartitionSpec(parallel.AXIS)
     sharded = jax.jit(
@@ -39,11 +32,42 @@ class ShardMapTest(absltest.TestCase):
       ),
       donate_argnums=0,
     )
-    state = parallel.replicate(jax.tree.map(np.array, start), devices)
-    by_shard_map = jax.device_get(sharded(state, rows, ids, *rest))
-    self.assertTrue(bool(by_pmap[1]['finite']))
-    # The same program for the same shares of the batch.
-    jax.tree.map(np.testing.assert_array_equal, by_shard_map, by_pmap)
+    bad = np.array(rows.landmarks)
+    bad[5, 0] = np.nan
+    bad = dataclasses.replace(rows, landmarks=bad, visible=np.ones((8, 68), bool))
+    for batch, of_no_number in ((rows, []), (bad, [5])):
+      # A copy, whose buffers will be donated.
+      state = parallel.replicate(jax.tree.map(np.array, start), devices)
+      by_pmap = jax.device_get(
+        mapped(
+          state,
+          parallel.distribute(parallel.split_over(batch, 4), devices),
+          parallel.split_over(ids, 4),
+          *rest,
+        )
+      )
+      state = parallel.replicate(jax.tree.map(np.array, start), devices)
+      by_shard_map = jax.device_get(sharded(state, batch, ids, *rest))
+      self.assertEqual(bool(by_pmap[1]['finite']), not of_no_number)
+      # Of the whole batch, in its order.
+      named = np.flatnonzero(~by_pmap[1]['finite_faces'])
+      self.assertEqual(named.tolist(), of_no_number)
+      # The same program for the same shares of the batch.
+      jax.tree.map(np.testing.assert_array_equal, by_shard_map, by_pmap)
+
+  def test_the_step_sums_twice_besides_batch_normalisation(self):
+    # Every further collective is one more that devices can hang in.
+    step, state, *rest = make_step(parallel.AXIS)
+    rows, ids = make_rows(2), np.arange(2, dtype=np.int32)
+    with mock.patch.object(
+      parallel, 'sum_over_devices', wraps=parallel.sum_over_devices
+    ) as sums:
+      traced = jax.make_jaxpr(step, axis_env=[(parallel.AXIS, 4)])(
+        state, rows, ids, *rest
+      )
+    # The faces first, by which the loss is divided.
+    self.assertEqual(sums.call_count, 2)
+    self.assertNotIn('all_gather', str(traced))
 
 
 class SplitTest(absltest.TestCase):

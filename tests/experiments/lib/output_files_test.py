@@ -6,7 +6,7 @@ import tempfile
 
 from absl.testing import absltest
 
-from experiments.lib import cli, output_files
+from experiments.lib import cli, output_files, terminal
 
 
 class OutputFilesTest(absltest.TestCase):
@@ -72,7 +72,7 @@ class OutputFilesTest(absltest.TestCase):
       ('new\nline.jpg', 'new\\nline.jpg'),
       ('Zo\u00eb \u9854 \U0001f600.jpg', 'Zo\u00eb \u9854 \U0001f600.jpg'),
     ):
-      self.assertEqual(output_files.printable(name), wanted)
+      self.assertEqual(terminal.printable(name), wanted)
     with output_files.open_table(self.root / 'a.csv') as file:
       file.write('a\udcff.jpg')
     self.assertEqual((self.root / 'a.csv').read_bytes(), b'a\\udcff.jpg')
