@@ -338,8 +338,9 @@ def train_step(
   )(state.params)
   # Flags ride with a sum that is taken anyway: every further collective is one more
   # that devices can hang in (BUILD_NOTES.md D-57).
-  bad = 1.0 - jnp.stack([finite_faces, finite_crops], axis=1)
-  bad = parallel.place_share(bad, axis_name)
+  bad = parallel.place_share(
+    1.0 - jnp.stack([finite_faces, finite_crops], axis=1), axis_name
+  )
   grads, value, per_block, nme_and_bad = parallel.sum_over_devices(
     (grads, value, per_block, jnp.concatenate([nme, bad.ravel()])), axis_name
   )

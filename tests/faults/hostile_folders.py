@@ -197,7 +197,7 @@ def photos(scale: Scale) -> Tally:
   tally.add('identical' if text == wanted else 'silent', 'the others have changed')
   found = {json.loads(line)['image'] for line in text}
   failures = _lines(root / 'dirty' / 'failures.jsonl')
-  reasons = {line['image']: line for line in failures if 'face' not in line}
+  reasons = {line['image']: line for line in failures if not line.get('face')}
   faces = {line['image'] for line in failures if line.get('face') == 1}
   for name, box in second.items():
     tally.add('clean' if name in faces else 'silent', f'the box {box} was used')
