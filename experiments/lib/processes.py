@@ -13,6 +13,7 @@ import hashlib
 import os
 import signal
 import sys
+import time
 from typing import Any, TypeVar
 
 import jax
@@ -29,6 +30,9 @@ _HEARTBEAT_SECONDS = 30
 # Others wait at a barrier while process 0 scores or saves, which a lost process ends
 # earlier.
 _BARRIER_SECONDS = 6 * 3600
+# Process 0 leaves last, for JAX ends at once whoever misses its service: the others
+# shall have said their own sentence.
+_GRACE_SECONDS = 3
 # In what JAX raises when a process cannot be reached, by what noticed it.
 _LOST = ('gloo', 'coordination', 'barrier', 'heartbeat', 'nccl', 'connection')
 
@@ -257,7 +261,7 @@ def join(settings: ProcessSettings) -> Iterator[Group]:
       group.barrier()
   except BaseException as error:
     # JAX would wait at its end for the others, who wait for this one.
-    atexit.register(_leave)
+    atexit.register(_leave, _GRACE_SECONDS if group.is_writer else 0)
     if isinstance(error, Exception) and _is_loss(error):
       raise cli.UserError(
         f'Process {group.index} of {group.count} cannot reach another one, which has '
@@ -284,7 +288,7 @@ def _initialize(settings):
       heartbeat_timeout_seconds=_HEARTBEAT_SECONDS, **arguments
     )
   except (ValueError, RuntimeError) as error:
-    atexit.register(_leave)
+    atexit.register(_leave, 0)
     if settings.distributed:
       raise cli.UserError(
         f'--distributed, but JAX finds no cluster to join ({_first_line(error)}); use '
@@ -310,7 +314,8 @@ def _first_line(error):
   return str(error).strip().split('\n')[0][:160]
 
 
-def _leave():
+def _leave(seconds):
+  time.sleep(seconds)
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(cli.EXIT_USER_ERROR)
