@@ -227,6 +227,8 @@ class _Trainer:
     the devices from now on, unless the training set is streamed.
     """
     config, crops, devices = self._config, self._data.crops, self._devices
+    all_devices = parallel.of_all_processes(devices)
+    self._group.connect(all_devices)
     landmark_model = projection.landmark_model(self._data.model, config.landmark_scheme)
     self._state, self._geometry, self._landmark_model = parallel.replicate(
       (state, geometry, landmark_model), devices
@@ -258,7 +260,7 @@ class _Trainer:
         seed=config.seed,
         mirror_map=mirror_map,
       ),
-      parallel.of_all_processes(devices),
+      all_devices,
     )
 
   def train(self) -> int:

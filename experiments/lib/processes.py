@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from experiments.lib import cli
+from pifa_jax.learning import parallel
 from pifa_jax.settings import setting
 
 _Found = TypeVar('_Found')
@@ -119,7 +120,8 @@ class Group:
       return
     from orbax.checkpoint import multihost
 
-    # Of the coordinator and not of the devices, whose collectives time out.
+    # Of the coordinator and not of the devices: Gloo gives up when others come to
+    # their first collective 30 seconds later.
     self._barriers += 1
     multihost.get_barrier_sync_fn()(
       key=f'pifa_jax-{self._barriers}', timeout_ms=1000 * _BARRIER_SECONDS
@@ -163,12 +165,29 @@ class Group:
       lambda sent, x: np.asarray(sent).view(x.dtype).reshape(x.shape), bits, plain
     )
 
+  def connect(self, devices: list[jax.Device]) -> None:
+    """Connects the devices that train; their first sum may then come at any time.
+
+    Args:
+      devices: those of `parallel.of_all_processes`.
+    """
+    if self.count == 1:
+      return
+    self.barrier()
+    found = parallel.count_devices(devices)
+    if found != len(devices):
+      raise cli.UserError(
+        f'{len(devices)} devices were to train, and {found} answered; give every '
+        'process as many devices as the others.'
+      )
+
   def all(self, value: bool) -> bool:
     """Whether it is true in every process."""
     if self.count == 1:
       return value
     from jax.experimental import multihost_utils
 
+    self.barrier()
     return bool(np.all(multihost_utils.process_allgather(np.asarray(value))))
 
   def check_same(self, text: str, what: str) -> None:
@@ -185,6 +204,7 @@ class Group:
       return
     from jax.experimental import multihost_utils
 
+    self.barrier()
     digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
     found = np.asarray(multihost_utils.process_allgather(digest))
     others = [

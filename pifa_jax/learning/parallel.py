@@ -33,6 +33,7 @@ from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+import numpy as np
 
 from pifa_jax.learning.batching import CropRows
 from pifa_jax.types import Array
@@ -85,6 +86,20 @@ def of_all_processes(devices: list[jax.Device]) -> list[jax.Device]:
     for index in range(jax.process_count())
     for device in jax.local_devices(index)[: len(devices)]
   ]
+
+
+def count_devices(devices: list[jax.Device]) -> int:
+  """Adds ones over devices, which connects those of several processes.
+
+  Args:
+    devices: of `of_all_processes`.
+
+  Returns:
+    How many took part.
+  """
+  here = sum(device.process_index == jax.process_index() for device in devices)
+  count = jax.pmap(lambda one: jax.lax.psum(one, AXIS), AXIS, devices=devices)
+  return int(count(np.ones(here, np.int32))[0])
 
 
 def replicate(tree: Any, devices: list[jax.Device]) -> Any:

@@ -66,6 +66,7 @@ class SplitTest(absltest.TestCase):
   def test_the_devices_of_one_process(self):
     devices = jax.local_devices()[:2]
     self.assertEqual(parallel.of_all_processes(devices), devices)
+    self.assertEqual(parallel.count_devices(devices), 2)
 
   def test_uneven_batch(self):
     with self.assertRaisesRegex(ValueError, 'batch_size=6 does not split over 4'):
