@@ -4,6 +4,7 @@ python -m experiments.train --flagfile=demo.flags
 python -m experiments.train --flagfile=aflw.flags --data_dir=~/AFLW
 """
 
+import contextlib
 import functools
 import os
 import sys
@@ -19,6 +20,7 @@ from experiments.lib import (
   data_loading,
   figures,
   metrics_file,
+  processes,
   restore,
   scoring,
   stop_signal,
@@ -48,56 +50,76 @@ def main(run: cli.Run) -> int:
   f = flags.FLAGS
   settings = config_lib.trainer_from_flags()
   config_lib.split_cpu()
-  devices = _devices(settings, f.batch_size)
+  with processes.join(config_lib.processes_from_flags()) as group:
+    devices = _devices(settings, f.batch_size, group)
+    with _writer_lock(run, group, devices):
+      data, test = group.writer_first(_open_data)
+      ratio = losses.rotation_translation_ratio(camera_of(data.crops.params))
+      config = config_lib.from_flags(
+        rotation_translation_ratio=float(ratio), **data.facts()
+      )
+      return _Trainer(run, config, settings, data, test, devices, group).train()
+
+
+@contextlib.contextmanager
+def _writer_lock(run, group, devices):
+  """Opens the work folder in the process that writes to it."""
+  if not group.is_writer:
+    yield
+    return
+  f = flags.FLAGS
   # The lock first: a run that is refused must not touch the record of the other one.
   workdir = run.make_folder(f.workdir)
   with checkpoints.WorkdirLock(workdir):
-    run.open(workdir, seed=f.seed, device=_device_words(devices))
-    crop_scale = config_lib.network_from_flags().crop_scale
-    data = data_loading.open_training(
-      data_loading.from_flags(),
-      _log,
-      shape=crop_cache.crop_shape(
-        f.shift_jitter,
-        f.scale_jitter,
-        box_scale=f.box_scale,
-        rotation=f.rotation,
-        crop_scale=crop_scale,
-      ),
-    )
-    test = data_loading.test_or_validation(data, _log, crop_scale=crop_scale)
-    ratio = losses.rotation_translation_ratio(camera_of(data.crops.params))
-    config = config_lib.from_flags(
-      rotation_translation_ratio=float(ratio), **data.facts()
-    )
-    return _Trainer(run, config, settings, data, test, devices).train()
+    run.open(workdir, seed=f.seed, device=_device_words(devices, group))
+    yield
 
 
-def _devices(settings, batch_size):
-  """The local devices to train on."""
+def _open_data():
+  """The training set and the set of the final score."""
+  f = flags.FLAGS
+  crop_scale = config_lib.network_from_flags().crop_scale
+  data = data_loading.open_training(
+    data_loading.from_flags(),
+    _log,
+    shape=crop_cache.crop_shape(
+      f.shift_jitter,
+      f.scale_jitter,
+      box_scale=f.box_scale,
+      rotation=f.rotation,
+      crop_scale=crop_scale,
+    ),
+  )
+  return data, data_loading.test_or_validation(data, _log, crop_scale=crop_scale)
+
+
+def _devices(settings, batch_size, group):
+  """The devices of this process to train on; every process has as many."""
   devices = jax.local_devices()
   if settings.num_devices > len(devices):
     raise cli.UserError(
       f'--num_devices={settings.num_devices} but there are {len(devices)}.'
     )
   devices = devices[: settings.num_devices or None]
-  if batch_size % len(devices):
+  count = group.count * len(devices)
+  if batch_size % count:
     raise cli.UserError(
-      f'batch_size={batch_size} does not split over {len(devices)} devices; '
-      f'use a multiple of {len(devices)}'
+      f'batch_size={batch_size} does not split over {count} devices; '
+      f'use a multiple of {count}'
       + (', or --cpu_devices=1.' if settings.cpu_devices > 1 else '.')
     )
   return devices
 
 
-def _device_words(devices):
-  return f'{len(devices)} x {devices[0].device_kind}'
+def _device_words(devices, group):
+  words = f'{group.count * len(devices)} x {devices[0].device_kind}'
+  return words if group.count == 1 else f'{words} of {group.count} processes'
 
 
 class _Trainer:
   """One run: `__init__` sets it up, `train` is the loop, every other method a step."""
 
-  def __init__(self, run, config, settings, data, test, devices):
+  def __init__(self, run, config, settings, data, test, devices, group):
     """Makes the first state, or restores the newest, and puts it on the devices.
 
     Args:
@@ -106,12 +128,13 @@ class _Trainer:
       settings: how, and what to report.
       data: the training set.
       test: the set of the final score.
-      devices: to train on.
+      devices: of this process, to train on.
+      group: the processes that train together.
     """
-    self._run, self._workdir = run, run.workdir
+    self._run, self._workdir, self._group = run, run.workdir, group
     self._settings, self._data, self._test = settings, data, test
     self._devices = devices
-    self._stop = stop_signal.StopSignal()
+    self._stop = stop_signal.StopSignal() if group.count == 1 else processes.StopOfAll()
     self._network = network.PifaNetwork(
       config.network, data.model.num_params, axis_name=parallel.AXIS
     )
@@ -128,18 +151,25 @@ class _Trainer:
         settings.initial_weights, config, variables, data
       )
     self._config = config
+    group.check_same(config.hash(), 'configuration')
     state = training.init_state(variables, self._optimizer)
     self._describe(state, geometry)
-    self._checkpointer = checkpoints.Checkpointer(
-      os.path.join(self._workdir, 'checkpoints')
-    )
-    self._step, state = self._restored(state)
+    step = 0
+    if group.is_writer:
+      self._checkpointer = checkpoints.Checkpointer(
+        os.path.join(self._workdir, 'checkpoints')
+      )
+      step, state = self._restored(state)
+    step, state = group.from_writer((np.int32(step), state))
+    self._step = int(step)
     self._place_on_devices(state, geometry, mirror_map)
-    self._metrics = metrics_file.MetricsFile(
-      self._workdir, self._step, settings.tensorboard
-    )
-    validation = self._metrics.last('validation')
-    self._nme: float | None = validation['nme'][-1] if validation else None
+    self._nme: float | None = None
+    if group.is_writer:
+      self._metrics = metrics_file.MetricsFile(
+        self._workdir, self._step, settings.tensorboard
+      )
+      validation = self._metrics.last('validation')
+      self._nme = validation['nme'][-1] if validation else None
     self._first_step = self._saved_step = self._step
     # (step, rows, what was finite) of the steps since the last report.
     self._unreported: list[tuple[int, np.ndarray, dict]] = []
@@ -164,7 +194,8 @@ class _Trainer:
       f'{geometry.rendered.num_vertices} vertices rendered'
       + ('' if few is None else f', {few.num_vertices} in small visualizations')
       + f'; {len(data.train_ids)} training, {len(data.validation_ids)} validation '
-      f'and {len(self._test.crops)} test faces; {_device_words(self._devices)}.'
+      f'and {len(self._test.crops)} test faces; '
+      f'{_device_words(self._devices, self._group)}.'
     )
     if config.optimizer.method == 'adam' and not config.network.units:
       _log(
@@ -196,12 +227,14 @@ class _Trainer:
     the devices from now on, unless the training set is streamed.
     """
     config, crops, devices = self._config, self._data.crops, self._devices
+    all_devices = parallel.of_all_processes(devices)
+    self._group.connect(all_devices)
     landmark_model = projection.landmark_model(self._data.model, config.landmark_scheme)
     self._state, self._geometry, self._landmark_model = parallel.replicate(
       (state, geometry, landmark_model), devices
     )
     on_device = (
-      sampler.fits(crops, devices[0])
+      self._group.all(sampler.fits(crops, devices[0]))
       if self._settings.data_on_device == 'auto'
       else self._settings.data_on_device == 'yes'
     )
@@ -227,7 +260,7 @@ class _Trainer:
         seed=config.seed,
         mirror_map=mirror_map,
       ),
-      devices,
+      all_devices,
     )
 
   def train(self) -> int:
@@ -238,14 +271,25 @@ class _Trainer:
       if self._is_due(settings.log_every) or self._step == self._first_step + 1:
         code = self._report(jax.device_get(result))
       if self._is_due(settings.eval_every):
-        self._validate()
+        self._write_alone(self._validate)
       if settings.visualize_every and self._is_due(settings.visualize_every):
-        self._save_visualizations()
+        self._write_alone(self._save_visualizations)
       if code == cli.EXIT_OK and not self._is_last():
-        code = self._stop.exit_code()
+        code = self._stop.exit_code(self._step)
       stopped = code in (cli.EXIT_STOPPED, cli.EXIT_INTERRUPTED)
       if stopped or self._is_due(settings.checkpoint_every):
-        self._save()
+        self._write_alone(self._save)
+    self._write_alone(lambda: self._end(code))
+    return code
+
+  def _write_alone(self, call):
+    """Calls in the process that writes; the others wait, at no collective."""
+    if self._group.is_writer:
+      call()
+    self._group.barrier()
+
+  def _end(self, code):
+    """Closes all files, after the test if the run is through."""
     self._checkpointer.wait()
     self._run.note(
       last_step=self._step,
@@ -259,7 +303,6 @@ class _Trainer:
         f'stopped at step {self._step}, saved; the same command goes on.', flush=True
       )
     self._metrics.close()
-    return code
 
   def _is_last(self):
     return self._step == self._config.num_steps
@@ -276,7 +319,12 @@ class _Trainer:
     chosen = sampler.sample_ids(
       config.seed, self._step, config.batch_size, len(train_ids)
     )
-    ids = parallel.split_over(train_ids[chosen].astype(np.int32), len(self._devices))
+    ids = parallel.share_of_process(
+      train_ids[chosen].astype(np.int32),
+      len(self._devices),
+      self._group.count,
+      self._group.index,
+    )
     batch = self._source(ids)
     call = self._step_function
     if self._step == self._first_step:
@@ -287,13 +335,28 @@ class _Trainer:
     self._step += 1
     finite = {name: result[name] for name in result if name.startswith('finite')}
     self._unreported.append((self._step, train_ids[chosen], finite))
-    if len(self._devices) > 1 and self._devices[0].platform == 'cpu':
+    count = self._group.count * len(self._devices)
+    if count > 1 and self._devices[0].platform == 'cpu':
       # Several devices of a CPU can deadlock when steps are run ahead (D-57).
       jax.block_until_ready(result)
     return result
 
   def _report(self, result):
     """Writes and prints one step; returns the exit code that its update asks for."""
+    if self._group.is_writer:
+      self._write_step(result)
+    self._log_skipped()
+    if int(jax.device_get(self._state.skipped_in_row)) < self._settings.max_skipped:
+      return cli.EXIT_OK
+    _log(
+      f'Step {self._step}: the update was not finite {self._settings.max_skipped} '
+      f'times in a row (loss of the blocks: {_list(result["block_loss"])}); lower '
+      '--learning_rate or set --clip_norm.'
+    )
+    return cli.EXIT_NON_FINITE
+
+  def _write_step(self, result):
+    """Writes and prints one step."""
     config, step = self._config, self._step
     rate = self._images_per_second()
     learning_rate = float(self._schedule(step - 1))
@@ -318,16 +381,6 @@ class _Trainer:
       f'{speed}',
       flush=True,
     )
-    self._log_skipped()
-    if int(jax.device_get(self._state.skipped_in_row)) < self._settings.max_skipped:
-      return cli.EXIT_OK
-    print(
-      f'Step {step}: the update was not finite {self._settings.max_skipped} times in '
-      f'a row (loss of the blocks: {_list(result["block_loss"])}); lower '
-      '--learning_rate or set --clip_norm.',
-      file=sys.stderr,
-    )
-    return cli.EXIT_NON_FINITE
 
   def _log_skipped(self):
     """Names the leaves and the faces of the steps that were skipped since last time."""
@@ -532,7 +585,8 @@ def _list(values):
 
 
 def _log(text):
-  print(text, file=sys.stderr, flush=True)
+  if jax.process_index() == 0:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':

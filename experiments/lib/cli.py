@@ -384,7 +384,7 @@ class Run:
             file.write(line + '\n')
 
   def note(self, **facts) -> None:
-    """Adds facts to run.json.
+    """Adds facts to run.json, once it is open.
 
     Args:
       **facts: JSON values by name.
@@ -393,7 +393,8 @@ class Run:
       UserError: if the file cannot be written.
     """
     self._record.update(facts)
-    self._write()
+    if self.workdir is not None:
+      self._write()
 
   def finish(self, reason: str, code: int) -> None:
     """Records the end of the run, if it opened its folder.

@@ -12,6 +12,7 @@ from experiments.lib import (
   cli,  # noqa: F401 its flags
   data_loading,
   derived_flags,
+  processes,
   synthetic_data,
 )
 from pifa_jax import settings
@@ -164,6 +165,7 @@ class TrainerSettings:
 # serves the programs that read what it made.
 derived_flags.define(RunConfig)
 derived_flags.define(TrainerSettings)
+derived_flags.define(processes.ProcessSettings)
 # The one flag that is no field: it cuts or continues the preset's lists.
 flags.DEFINE_integer('num_blocks', None, 'N_v (Table 8).', lower_bound=1)
 
@@ -207,6 +209,11 @@ def network_from_flags() -> NetworkConfig:
 def trainer_from_flags() -> TrainerSettings:
   """The settings of the trainer that the flags ask for."""
   return derived_flags.read(TrainerSettings, flags.FLAGS)
+
+
+def processes_from_flags() -> processes.ProcessSettings:
+  """The processes to train with that the flags name."""
+  return derived_flags.read(processes.ProcessSettings, flags.FLAGS)
 
 
 def split_cpu() -> None:

@@ -28,8 +28,16 @@ class StopSignal:
     del frame
     self._received = self._received or number
 
-  def exit_code(self) -> int:
-    """The exit code that the signal asks for; EXIT_OK if none has come."""
+  def exit_code(self, step: int | None = None) -> int:
+    """The exit code that the signal asks for; EXIT_OK if none has come.
+
+    Args:
+      step: for `processes.StopOfAll`, which takes the place of this one.
+
+    Returns:
+      The exit code.
+    """
+    del step
     if self._received is None:
       return cli.EXIT_OK
     return (

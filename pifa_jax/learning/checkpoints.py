@@ -69,7 +69,15 @@ def _state_files():
   """What writes and reads states, imported here: aligning a photo needs no Orbax."""
   import orbax.checkpoint as ocp
 
-  return ocp.StandardCheckpointer()
+  if jax.process_count() == 1:
+    return ocp.StandardCheckpointer()
+  # One process writes, which has the whole state. Else Orbax would wait for the others.
+  this = jax.process_index()
+  return ocp.StandardCheckpointer(
+    multiprocessing_options=ocp.options.MultiprocessingOptions(
+      primary_host=this, active_processes={this}
+    )
+  )
 
 
 class Checkpointer:

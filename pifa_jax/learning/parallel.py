@@ -1,5 +1,9 @@
 """Several devices: the one place of the project that calls `jax.pmap`.
 
+With several processes `jax.pmap` spans the devices of all of them, and every argument
+and result is what lies on this process's own: `replicate`, `distribute`, `make_gather`
+and the programs that use their results need no word about it.
+
 JAX maintains `jax.pmap` but develops `jax.shard_map` instead. Only this file would
 change with it:
 
@@ -30,6 +34,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+import numpy as np
 
 from pifa_jax.learning.batching import CropRows
 from pifa_jax.types import Array
@@ -50,7 +55,8 @@ def parallel(
   Args:
     step: (state, rows, samples, geometry, landmark_model) -> (state, metrics),
       made with axis_name=AXIS.
-    devices: None = all local ones.
+    devices: None = all. With several processes those of all of them, see
+      `of_all_processes`; the leading axis of the arguments counts the own ones.
 
   Returns:
     The mapped function, with the arguments of `step`.
@@ -63,6 +69,38 @@ def parallel(
     donate_argnums=(0,),
     devices=devices,
   )
+
+
+def of_all_processes(devices: list[jax.Device]) -> list[jax.Device]:
+  """The devices of all processes that train together, of each as many as here.
+
+  Args:
+    devices: the first ones of this process.
+
+  Returns:
+    Process by process; `devices` itself if there is one process.
+  """
+  if jax.process_count() == 1:
+    return devices
+  return [
+    device
+    for index in range(jax.process_count())
+    for device in jax.local_devices(index)[: len(devices)]
+  ]
+
+
+def count_devices(devices: list[jax.Device]) -> int:
+  """Adds ones over devices, which connects those of several processes.
+
+  Args:
+    devices: of `of_all_processes`.
+
+  Returns:
+    How many took part.
+  """
+  here = sum(device.process_index == jax.process_index() for device in devices)
+  count = jax.pmap(lambda one: jax.lax.psum(one, AXIS), AXIS, devices=devices)
+  return int(count(np.ones(here, np.int32))[0])
 
 
 def replicate(tree: Any, devices: list[jax.Device]) -> Any:
@@ -163,6 +201,28 @@ def place_share(values: Array, axis_name: str | None) -> Array:
   whole = jnp.zeros((num_devices, *values.shape), values.dtype)
   whole = whole.at[jax.lax.axis_index(axis_name)].set(values)
   return whole.reshape(-1, *values.shape[1:])
+
+
+def share_of_process(
+  tree: Any, num_devices: int, num_processes: int = 1, index: int = 0
+) -> Any:
+  """What the devices of one process take of a batch.
+
+  Args:
+    tree: leaves (B, ...), the same in every process.
+    num_devices: D of each process.
+    num_processes: P; the devices are those of `of_all_processes`.
+    index: of the process.
+
+  Returns:
+    Leaves (D, B / (P D), ...).
+
+  Raises:
+    ValueError: if B does not split evenly.
+  """
+  shares = split_over(tree, num_processes * num_devices)
+  mine = slice(index * num_devices, (index + 1) * num_devices)
+  return jax.tree.map(lambda x: x[mine], shares)
 
 
 def sum_over_devices(tree: Any, axis_name: str | None) -> Any:

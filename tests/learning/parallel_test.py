@@ -77,6 +77,21 @@ class SplitTest(absltest.TestCase):
     np.testing.assert_array_equal(split['a'], [[0, 1], [2, 3], [4, 5], [6, 7]])
     np.testing.assert_array_equal(split['b'][3], [[12, 13], [14, 15]])
 
+  def test_processes_share_a_batch_in_order(self):
+    tree = {'a': np.arange(8)}
+    whole = parallel.split_over(tree, 4)['a']
+    for index in range(2):
+      mine = parallel.share_of_process(tree, 2, 2, index)['a']
+      np.testing.assert_array_equal(mine, whole[2 * index : 2 * index + 2])
+    np.testing.assert_array_equal(parallel.share_of_process(tree, 4)['a'], whole)
+    with self.assertRaisesRegex(ValueError, 'batch_size=8 does not split over 6'):
+      parallel.share_of_process(tree, 3, 2)
+
+  def test_the_devices_of_one_process(self):
+    devices = jax.local_devices()[:2]
+    self.assertEqual(parallel.of_all_processes(devices), devices)
+    self.assertEqual(parallel.count_devices(devices), 2)
+
   def test_uneven_batch(self):
     with self.assertRaisesRegex(ValueError, 'batch_size=6 does not split over 4'):
       parallel.split_over((np.zeros(6),), 4)
