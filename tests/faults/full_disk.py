@@ -138,7 +138,7 @@ def _figure(folder):
 
 
 def _main(folder, saves, others):
-  found = [_checkpoint(folder, 4096 + 16_384 * number) for number in range(saves)]
+  found = [_checkpoint(folder, 4096 * (1 + number)) for number in range(saves)]
   for _ in range(others):
     found += [_metrics(folder), _figure(folder)]
   for outcome, note in found:
