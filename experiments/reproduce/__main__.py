@@ -228,7 +228,7 @@ def _write_page(folder):
   """The page of all that the work folder has, of earlier starts, too."""
   f = flags.FLAGS
   pictures = {
-    number: sorted(pathlib.Path(folder).glob(f'figure_{number}[._]*'))
+    number: sorted(pathlib.Path(folder).glob(f'figure_{number}[._]*png'))
     for number in FIGURES
   }
   name = os.path.basename(f.page) if os.path.isabs(f.page) else f.page

@@ -151,7 +151,7 @@ def _draw_second_mask(runs, model, folder):
 def _draw_alignment(runs, model, folder):
   del model
   faces = gallery_faces.flag_faces(_log)
-  faces = faces or gallery_faces.rendered_faces(_ALIGNED_FACES)
+  faces = faces or _faces_like(runs[BASE], _ALIGNED_FACES)
   return _saved(gallery.draw_alignment(gallery.fit(runs[BASE], faces)), folder, 9)
 
 
@@ -159,8 +159,15 @@ def _draw_visualizations(runs, model, folder):
   del model
   count = len(_VISUALIZED_FACES)
   faces = gallery_faces.flag_faces(_log)[:count]
-  faces = faces or gallery_faces.rendered_faces(_VISUALIZED_FACES)
+  faces = faces or _faces_like(runs[BASE], _VISUALIZED_FACES)
   return _saved(gallery.draw_visualizations(gallery.fit(runs[BASE], faces)), folder, 10)
+
+
+def _faces_like(network, numbers):
+  """New faces that look like those that the network was trained on."""
+  faces = network.config.synthetic
+  plain = faces is not None and faces.renderer == 'plain'
+  return gallery_faces.rendered_faces(numbers, plain=plain)
 
 
 def _log(text):

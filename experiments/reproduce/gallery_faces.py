@@ -52,7 +52,7 @@ class GalleryFace:
 
 
 def rendered_faces(
-  numbers: Iterable[int], model: MorphableModel | None = None
+  numbers: Iterable[int], model: MorphableModel | None = None, *, plain: bool = False
 ) -> list[GalleryFace]:
   """Synthetic faces, the same ones at every call.
 
@@ -60,17 +60,19 @@ def rendered_faces(
     numbers: which faces of the set.
     model: the 3DMM whose faces are rendered; None takes the built-in one, which has the
       skin, hair and clothes of the full renderer.
+    plain: render the built-in one as the plain renderer does.
 
   Returns:
     The faces, with their P.
   """
   units = load_expression_units(_MODEL)
-  config = _FACES
+  small = synthetic.plain_config(image_size=288, margin=1.7)
+  config = small if plain else _FACES
   if model is None:
     model = pifa_jax.load_face_model(_MODEL)
   elif not _is_builtin(model):
     # Neither the actions nor the regions of the built-in face are those of others.
-    units, config = {}, synthetic.plain_config(image_size=288, margin=1.7)
+    units, config = {}, small
   generator = synthetic.make_generator(model, config, _SEED, units)
   faces = []
   for number in numbers:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import textwrap
 from typing import Any
 
 from experiments.lib import cli, figures, output_files
@@ -380,7 +381,7 @@ def _panel(axis, rows, columns):
       [mean for _, mean, _ in shown],
       height,
       xerr=[spread or 0.0 for *_, spread in shown],
-      label=label,
+      label='\n'.join(textwrap.wrap(label, 34)),
       color=color,
     )
   axis.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)

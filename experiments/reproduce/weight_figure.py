@@ -159,9 +159,10 @@ def _plot(means, path) -> bool:
       xlabel='block',
       xticks=blocks,
     )
-    axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
+  # Once all are drawn: a limit fixes the axis that they share.
+  axes[0].set_ylim(bottom=0)
   axes[0].set_ylabel('mean |w| of the first layer')
   canvas.savefig(path, dpi=110)
   return True
