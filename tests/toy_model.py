@@ -3,7 +3,19 @@
 import numpy as np
 
 from pifa_jax.face_models.landmark_tables import IBUG34
+from pifa_jax.learning import network_config
 from pifa_jax.types import MorphableModel
+
+# A network for it, which compiles in seconds.
+TOY_CONFIG = network_config.NetworkConfig(
+  crop_size=24,
+  stem_pool=2,
+  channels=(4, 4),
+  kernels=(3, 3),
+  fc_pool=4,
+  hidden_size=8,
+  dropout=0.0,
+)
 
 
 def make_toy_model(rows: int = 22, columns: int = 24) -> MorphableModel:

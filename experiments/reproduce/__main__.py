@@ -136,6 +136,9 @@ def _known(flag, there):
   return values
 
 
+_OF_PROCESSES = ('distributed', 'coordinator_address', 'num_processes', 'process_id')
+
+
 def _given() -> dict[str, str]:
   """Flags of the trainer on the command line, which win over those of the scale."""
   f = flags.FLAGS
@@ -143,6 +146,7 @@ def _given() -> dict[str, str]:
     'dataset': 'use --data',
     'initial_weights': 'every variant starts from its own',
     'fresh': 'use another --workdir, or remove a folder of <workdir>/runs',
+    **dict.fromkeys(_OF_PROCESSES, 'several processes train by experiments.train'),
   }.items():
     if f[name].present:
       raise cli.UserError(f'--{name} has no use here; {instead}.')

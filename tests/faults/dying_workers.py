@@ -13,9 +13,8 @@ from pifa_jax.files import box_files
 from pifa_jax.inference import Aligner
 from pifa_jax.learning import network
 from tests import miniatures
-from tests.faults.hostile_poses import CONFIG
 from tests.faults.tally import Scale, Tally
-from tests.toy_model import make_toy_model
+from tests.toy_model import TOY_CONFIG, make_toy_model
 
 _PHOTOS = 6
 _SECONDS = 30
@@ -32,9 +31,9 @@ def workers(scale: Scale) -> Tally:
     The counts; clean = the error ended the run, and no thread was left.
   """
   tally, model = Tally(), make_toy_model()
-  aligner = Aligner(model, CONFIG)
-  net = network.PifaNetwork(CONFIG, model.num_params)
-  geometry = network.network_geometry(model, CONFIG)
+  aligner = Aligner(model, TOY_CONFIG)
+  net = network.PifaNetwork(TOY_CONFIG, model.num_params)
+  geometry = network.network_geometry(model, TOY_CONFIG)
   variables = network.init_variables(net, geometry, seed=0)
   photos = {}
   for seed in range(_PHOTOS):

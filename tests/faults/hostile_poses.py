@@ -8,22 +8,13 @@ import numpy as np
 
 from pifa_jax.geometry import projection, visualization
 from pifa_jax.inference import Aligner
-from pifa_jax.learning import network, network_config
+from pifa_jax.learning import network
 from pifa_jax.types import unflatten_params
 from tests.faults.tally import Scale, Tally
-from tests.toy_model import make_toy_model
+from tests.toy_model import TOY_CONFIG, make_toy_model
 
 _SIZE = 16
 _AT_ONCE = 50
-CONFIG = network_config.NetworkConfig(
-  crop_size=24,
-  stem_pool=2,
-  channels=(4, 4),
-  kernels=(3, 3),
-  fc_pool=4,
-  hidden_size=8,
-  dropout=0.0,
-)
 # Around those that are compiled: 1, 8 and 32.
 _COUNTS = (0, 1, 7, 9, 32, 33, 100)
 
@@ -110,9 +101,9 @@ def numbers_of_faces(scale: Scale, sizes: int = 3) -> Tally:
     alone, and no further batch size was compiled.
   """
   tally, model = Tally(), make_toy_model()
-  aligner = Aligner(model, CONFIG)
-  net = network.PifaNetwork(CONFIG, model.num_params)
-  geometry = network.network_geometry(model, CONFIG)
+  aligner = Aligner(model, TOY_CONFIG)
+  net = network.PifaNetwork(TOY_CONFIG, model.num_params)
+  geometry = network.network_geometry(model, TOY_CONFIG)
   variables = network.init_variables(net, geometry, seed=0)
   rng = np.random.default_rng(0)
   photo = rng.integers(0, 255, (60, 80, 3), np.uint8)

@@ -13,18 +13,8 @@ from pifa_jax.geometry import boxes as box_lib
 from pifa_jax.geometry import cropping, mirror, projection
 from pifa_jax.inference import Aligner
 from pifa_jax.inference import confidence as confidence_lib
-from pifa_jax.learning import network, network_config
-from tests.toy_model import make_toy_model
-
-CONFIG = network_config.NetworkConfig(
-  crop_size=24,
-  stem_pool=2,
-  channels=(4, 4),
-  kernels=(3, 3),
-  fc_pool=4,
-  hidden_size=8,
-  dropout=0.0,
-)
+from pifa_jax.learning import network
+from tests.toy_model import TOY_CONFIG, make_toy_model
 
 
 def _photo(height=60, width=80):
@@ -36,11 +26,11 @@ def _photo(height=60, width=80):
 def _with_mirror():
   """The built-in face model, an aligner that fits mirrored crops, fresh weights."""
   model = load_face_model('builtin')
-  net = network.PifaNetwork(CONFIG, model.num_params)
-  geometry = network.network_geometry(model, CONFIG)
+  net = network.PifaNetwork(TOY_CONFIG, model.num_params)
+  geometry = network.network_geometry(model, TOY_CONFIG)
   return (
     model,
-    Aligner(model, CONFIG, mirror=True),
+    Aligner(model, TOY_CONFIG, mirror=True),
     network.init_variables(net, geometry, seed=0),
   )
 
@@ -50,10 +40,10 @@ class AlignerTest(absltest.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.model = make_toy_model()
-    cls.aligner = Aligner(cls.model, CONFIG)
-    net = network.PifaNetwork(CONFIG, cls.model.num_params)
+    cls.aligner = Aligner(cls.model, TOY_CONFIG)
+    net = network.PifaNetwork(TOY_CONFIG, cls.model.num_params)
     variables = network.init_variables(
-      net, network.network_geometry(cls.model, CONFIG), seed=0
+      net, network.network_geometry(cls.model, TOY_CONFIG), seed=0
     )
     # Updates that are large enough to be seen.
     scaled = lambda path, x: 50 * x if 'fc2' in jax.tree_util.keystr(path) else x
@@ -81,7 +71,7 @@ class AlignerTest(absltest.TestCase):
     )
 
   def test_without_updates_a_wider_crop_changes_nothing(self):
-    wide = dataclasses.replace(CONFIG, crop_scale=1.4)
+    wide = dataclasses.replace(TOY_CONFIG, crop_scale=1.4)
     boxes = np.array([[10.25, 5, 30, 40], [40, 12, 20, 20]])
     found, expected = (
       aligner.align(self.silent, _photo(), boxes).landmarks['ibug68']
@@ -124,12 +114,12 @@ class AlignerTest(absltest.TestCase):
       atol=1e-2,
     )
     # Without it the two differ, by what the mean takes away.
-    once = Aligner(model, CONFIG).align(variables, photo, [box])
+    once = Aligner(model, TOY_CONFIG).align(variables, photo, [box])
     self.assertGreater(
       np.abs(once.landmarks['ibug68'] - here.landmarks['ibug68']).max(), 1e-3
     )
     with self.assertRaisesRegex(ValueError, 'no symmetry'):
-      Aligner(self.model.replace(symmetry=None), CONFIG, mirror=True)
+      Aligner(self.model.replace(symmetry=None), TOY_CONFIG, mirror=True)
 
   def test_a_moved_photo_moves_the_faces(self):
     photo = _photo()
@@ -176,7 +166,7 @@ class AlignerTest(absltest.TestCase):
       second.landmarks['ibug68'], direct.landmarks['ibug68'], atol=1e-3
     )
     # Or into a larger one about it.
-    wide = Aligner(self.model, CONFIG, box_scale=1.2, first_scale=1.0).align(
+    wide = Aligner(self.model, TOY_CONFIG, box_scale=1.2, first_scale=1.0).align(
       self.variables, photo, box, passes=2
     )
     np.testing.assert_allclose(wide.boxes[0, 2:], 1.2 * found[2:], atol=1e-3)
@@ -192,12 +182,12 @@ class AlignerTest(absltest.TestCase):
       (1.38, 1.5, 1.5),
     ):
       aligner = Aligner(
-        self.model, CONFIG, box_scale=box_scale, first_scale=first_scale
+        self.model, TOY_CONFIG, box_scale=box_scale, first_scale=first_scale
       )
       self.assertAlmostEqual(aligner._plan.first_scale, wanted)
 
   def test_further_passes_turn_the_box_with_the_head(self):
-    aligner = Aligner(self.model, CONFIG, box_scale=1.1, upright=True)
+    aligner = Aligner(self.model, TOY_CONFIG, box_scale=1.1, upright=True)
     photo, box = _photo(), np.array([[20.0, 10, 30, 30], [3, 5, 24, 20]])
     # Updates that turn the heads.
     strong = jax.tree_util.tree_map_with_path(
@@ -226,11 +216,11 @@ class AlignerTest(absltest.TestCase):
       )
       # ... whose crop, as a photo of its own, holds the same face.
       square = np.asarray(box_lib.square_box(jnp.asarray(second.boxes[i])))
-      crop = cropping.crop_rotated(photo, square, CONFIG.crop_size, angle)
-      whole = [-0.5, -0.5, CONFIG.crop_size, CONFIG.crop_size]
+      crop = cropping.crop_rotated(photo, square, TOY_CONFIG.crop_size, angle)
+      whole = [-0.5, -0.5, TOY_CONFIG.crop_size, TOY_CONFIG.crop_size]
       alone = aligner.align(strong, crop, [whole])
       points = box_lib.uncrop_points(
-        alone.landmarks['ibug68'][0], square, CONFIG.crop_size
+        alone.landmarks['ibug68'][0], square, TOY_CONFIG.crop_size
       )
       # The updates are 1,000 times those of fresh weights, and so is their rounding.
       np.testing.assert_allclose(
@@ -274,7 +264,7 @@ class AlignerTest(absltest.TestCase):
     photo, box = _photo(), np.array([20.0, 10, 30, 32])
     found = aligner.align(strong, photo, [box])
     # By hand: the distance of what photo and mirrored photo give.
-    plain = Aligner(model, CONFIG)
+    plain = Aligner(model, TOY_CONFIG)
     here = plain.align(strong, photo, [box]).landmarks['ibug68'][0]
     flipped = plain.align(strong, photo[:, ::-1], [[79 - box[0] - box[2], *box[1:]]])
     back = flipped.landmarks['ibug68'][0]
@@ -300,7 +290,7 @@ class AlignerTest(absltest.TestCase):
       -30.0, {name: -10.0 * (name == 'moved') for name in names}
     )
     confidence = confidence_lib.Confidence({'plain_further': sure})
-    aligner = Aligner(self.model, CONFIG, confidence=confidence)
+    aligner = Aligner(self.model, TOY_CONFIG, confidence=confidence)
     found = aligner.align(self.variables, _photo(), [[10, 5, 30, 40]], passes=2)
     self.assertEqual(found.confidence.shape, (1,))
     wanted = 1 / (1 + np.exp(np.clip(30 + 10 * found.signs['moved'][0], -6, 6)))
@@ -328,16 +318,16 @@ class AlignerTest(absltest.TestCase):
       for angle in (0.0, 0.6, -2.0):
         crop = self.aligner._crop(photo, box, angle)
         whole = (
-          cropping.crop_rotated(photo, box, CONFIG.crop_size, angle)
+          cropping.crop_rotated(photo, box, TOY_CONFIG.crop_size, angle)
           if angle
-          else cropping.crop(photo, box, CONFIG.crop_size)
+          else cropping.crop(photo, box, TOY_CONFIG.crop_size)
         )
         # Rounding to whole grey values.
         np.testing.assert_allclose(crop.astype(int), whole, atol=1)
 
   def test_the_first_blocks_alone(self):
     box = np.array([[10.0, 10, 30, 30]])
-    config = CONFIG.with_num_blocks(2)
+    config = TOY_CONFIG.with_num_blocks(2)
     net = network.PifaNetwork(config, self.model.num_params)
     variables = jax.tree_util.tree_map_with_path(
       lambda path, x: 50 * x if 'fc2' in jax.tree_util.keystr(path) else x,
@@ -405,11 +395,11 @@ class AlignerTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, 'passes=0'):
       align(_photo(), [[0, 0, 5, 5]], passes=0)
     with self.assertRaisesRegex(ValueError, 'nowhere'):
-      Aligner(self.model, CONFIG, schemes=('nowhere',))
+      Aligner(self.model, TOY_CONFIG, schemes=('nowhere',))
     with self.assertRaisesRegex(ValueError, 'box_scale=0;'):
-      Aligner(self.model, CONFIG, box_scale=0)
+      Aligner(self.model, TOY_CONFIG, box_scale=0)
     with self.assertRaisesRegex(ValueError, 'first_scale=0;'):
-      Aligner(self.model, CONFIG, first_scale=0)
+      Aligner(self.model, TOY_CONFIG, first_scale=0)
 
 
 if __name__ == '__main__':

@@ -18,19 +18,9 @@ from experiments.lib import cli
 from pifa_jax.detection import Detections
 from pifa_jax.inference import Aligner
 from pifa_jax.inference import confidence as confidence_lib
-from pifa_jax.learning import network, network_config
+from pifa_jax.learning import network
 from tests import miniatures
-from tests.toy_model import make_toy_model
-
-_CONFIG = network_config.NetworkConfig(
-  crop_size=24,
-  stem_pool=2,
-  channels=(4, 4),
-  kernels=(3, 3),
-  fc_pool=4,
-  hidden_size=8,
-  dropout=0.0,
-)
+from tests.toy_model import TOY_CONFIG, make_toy_model
 
 
 class _Detector:
@@ -46,8 +36,8 @@ class _Detector:
 def _aligner():
   """The toy model, and an aligner whose faces have different confidences."""
   model = make_toy_model()
-  net = network.PifaNetwork(_CONFIG, model.num_params)
-  geometry = network.network_geometry(model, _CONFIG)
+  net = network.PifaNetwork(TOY_CONFIG, model.num_params)
+  geometry = network.network_geometry(model, TOY_CONFIG)
   # Updates that are large enough to tell two faces apart.
   variables = jax.tree_util.tree_map_with_path(
     lambda path, x: 50 * x if 'fc2' in jax.tree_util.keystr(path) else x,
@@ -56,7 +46,7 @@ def _aligner():
   weights = dict.fromkeys(confidence_lib._names('plain_first'), 0.0)
   weights['given_offset'] = 1.0
   sure = confidence_lib.Confidence({'plain_first': confidence_lib.Logistic(0, weights)})
-  return model, Aligner(model, _CONFIG, confidence=sure), variables
+  return model, Aligner(model, TOY_CONFIG, confidence=sure), variables
 
 
 class SessionTest(absltest.TestCase):

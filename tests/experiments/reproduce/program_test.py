@@ -66,6 +66,7 @@ class ProgramTest(absltest.TestCase):
     for flags, wanted in (
       (['--table=9'], '--table=9 is none; use 2, 3'),
       (['--table=5', '--data=300w'], '--data=300w needs its photos'),
+      (['--table=3', '--distributed'], 'several processes train by experiments.train'),
     ):
       said = program_runs.run('reproduce', work, *flags, code=1).stderr
       self.assertIn(wanted, said)
