@@ -15,8 +15,8 @@ from tests.toy_model import TOY_CONFIG, make_toy_model
 
 _SIZE = 16
 _AT_ONCE = 50
-# Around those that are compiled: 1, 8 and 32.
-_COUNTS = (0, 1, 7, 9, 32, 33, 100)
+# Around those that are compiled: 1, 8 and 16.
+_COUNTS = (0, 1, 7, 9, 16, 17, 100)
 
 
 def _kinds(rng, num_identity, num_expression):
