@@ -235,13 +235,15 @@ def _write_page(folder):
     number: sorted(pathlib.Path(folder).glob(f'figure_{number}[._]*png'))
     for number in FIGURES
   }
+  pictures = {number: paths for number, paths in pictures.items() if paths}
   name = os.path.basename(f.page) if os.path.isabs(f.page) else f.page
+  drawn = f' --figure={",".join(map(str, pictures))}' if pictures else ''
   keys = results_page.write(
     f.page,
     folder,
-    command=f'python -m experiments.reproduce --scale={f.scale} --page={name}',
+    command=f'python -m experiments.reproduce --scale={f.scale}{drawn} --page={name}',
     commit=_commit(folder),
-    pictures={number: paths for number, paths in pictures.items() if paths},
+    pictures=pictures,
   )
   if not keys:
     raise cli.UserError(
