@@ -64,7 +64,8 @@ def write(
   for number, paths in sorted(pictures.items()):
     parts.append(f'## Figure {number}\n')
     for path in paths:
-      shutil.copyfile(path, beside / path.name)
+      if path.resolve().parent != beside.resolve():  # the work folder may be the page's
+        shutil.copyfile(path, beside / path.name)
       parts.append(f'![Figure {number}]({beside.name}/{path.name})\n')
   with output_files.open_table(str(page)) as file:
     file.write('\n'.join(parts))

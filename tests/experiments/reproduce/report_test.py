@@ -134,6 +134,22 @@ class ReportTest(absltest.TestCase):
       page,
     )
 
+  def test_the_page_of_the_work_folder_s_own_name(self):
+    with tempfile.TemporaryDirectory() as folder:
+      work = pathlib.Path(folder) / 'work'
+      work.mkdir()
+      report.save_column(work, _TABLE, _column())
+      (work / 'figure_7.png').write_bytes(b'png')
+      results_page.write(
+        work.with_suffix('.md'),
+        work,
+        command='',
+        commit='abc',
+        pictures={7: [work / 'figure_7.png']},
+      )
+      self.assertEqual((work / 'figure_7.png').read_bytes(), b'png')
+      self.assertIn('](work/figure_7.png)', work.with_suffix('.md').read_text())
+
 
 if __name__ == '__main__':
   absltest.main()
