@@ -148,7 +148,7 @@ def main(run: cli.Run) -> int:
   table = _tables(facts)
   print(table, end='')
   print(f'Wrote actions.md and actions.json to {workdir}.')
-  with output_files.open_table(workdir / 'actions.md') as file:
+  with output_files.new_table(workdir / 'actions.md') as file:
     file.write(table)
   with open(workdir / 'actions.json', 'w', encoding='utf-8') as file:
     json.dump(cli.json_value(facts), file, indent=2)

@@ -1,6 +1,7 @@
 """Images of results, with Pillow alone: faces, visualizations, contact sheets."""
 
 import io
+import os
 from typing import Any
 
 import numpy as np
@@ -224,16 +225,20 @@ def line(points: dict[str, float], xlabel: str, ylabel: str, path: str) -> bool:
   return True
 
 
-def save(canvas: Any, path: str, *, dpi: int = 110) -> None:
+def save(
+  canvas: Any, path: str | os.PathLike[str], *, dpi: int = 110, tight: bool = False
+) -> None:
   """Writes a figure as a PNG whole or not at all.
 
   Args:
     canvas: of `figure`.
     path: the file.
     dpi: pixels an inch.
+    tight: make the picture as large as what is drawn, also beside the figure.
   """
   stream = io.BytesIO()
-  canvas.savefig(stream, format='png', dpi=dpi)
+  box = 'tight' if tight else None
+  canvas.savefig(stream, format='png', dpi=dpi, bbox_inches=box)
   write_atomically(path, stream.getvalue())
 
 

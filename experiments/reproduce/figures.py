@@ -15,6 +15,7 @@ from experiments.reproduce import (
   weight_figure,
 )
 from experiments.reproduce.restored import Restored
+from pifa_jax.results import photo_maps
 from pifa_jax.types import MorphableModel
 
 Runs = Mapping[str, Restored]
@@ -109,7 +110,7 @@ def draw_without_training(
 
 def _saved(image, folder, number) -> list[pathlib.Path]:
   path = folder / f'figure_{number}.png'
-  image.save(path, optimize=True)
+  photo_maps.write_image(path, image, optimize=True)
   return [path]
 
 

@@ -93,7 +93,7 @@ def save_column(folder: str | os.PathLike[str], table: Table, column: Column) ->
   """
   path = _numbers(folder, table.key, column.data)
   path.parent.mkdir(parents=True, exist_ok=True)
-  with output_files.open_table(str(path)) as file:
+  with output_files.new_table(str(path)) as file:
     json.dump(cli.json_value(column.to_json()), file, indent=2)
 
 
@@ -258,11 +258,11 @@ def write(
   stem = pathlib.Path(folder) / f'table_{table.key}'
   paths = [stem.with_suffix(suffix) for suffix in ('.md', '.csv', '.json', '.png')]
   drawn = draw(paths[3], table, columns)
-  with output_files.open_table(str(paths[0])) as file:
+  with output_files.new_table(str(paths[0])) as file:
     file.write(markdown(table, columns, picture=paths[3].name if drawn else ''))
-  with output_files.open_table(str(paths[1])) as file:
+  with output_files.new_table(str(paths[1])) as file:
     _write_csv(file, table, columns)
-  with output_files.open_table(str(paths[2])) as file:
+  with output_files.new_table(str(paths[2])) as file:
     json.dump(cli.json_value(content(table, columns)), file, indent=2)
     file.write('\n')
   return paths if drawn else paths[:3]
@@ -355,7 +355,7 @@ def draw(path: pathlib.Path, table: Table, columns: Sequence[Column]) -> bool:
   # Beside the bars, which fill the panel.
   axes[0].legend(fontsize=8, loc='upper left', bbox_to_anchor=(1.01, 1.0))
   axes[0].set_title(table.title, fontsize=10)
-  canvas.savefig(path, dpi=110, bbox_inches='tight')
+  figures.save(canvas, path, tight=True)
   return True
 
 

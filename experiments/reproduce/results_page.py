@@ -67,7 +67,7 @@ def write(
       if path.resolve().parent != beside.resolve():  # the work folder may be the page's
         shutil.copyfile(path, beside / path.name)
       parts.append(f'![Figure {number}]({beside.name}/{path.name})\n')
-  with output_files.open_table(str(page)) as file:
+  with output_files.new_table(str(page)) as file:
     file.write('\n'.join(parts))
   return list(found)
 

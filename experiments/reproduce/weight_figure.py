@@ -132,7 +132,7 @@ def draw_weights(
     if inputs in networks
   }
   table = folder / 'figure_7.csv'
-  with output_files.open_table(table) as file:
+  with output_files.new_table(table) as file:
     writer = csv.writer(file)
     writer.writerow(['architecture', 'input', 'block', 'mean_absolute_weight'])
     for inputs, by_kind in means.items():
@@ -164,5 +164,5 @@ def _plot(means, path) -> bool:
   # Once all are drawn: a limit fixes the axis that they share.
   axes[0].set_ylim(bottom=0)
   axes[0].set_ylabel('mean |w| of the first layer')
-  canvas.savefig(path, dpi=110)
+  figures.save(canvas, path)
   return True
